@@ -1,0 +1,1 @@
+"""The plugin host: manifest first, one plugin at a time, failures contained."""
