@@ -70,6 +70,7 @@ class Mailbox:
         self._key = key or type
         self._control: deque[Event] = deque()
         self._events: deque[Event] = deque()
+        self._gap: AudioGap | None = None
         self._ready = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
@@ -119,16 +120,16 @@ class Mailbox:
         return True
 
     def _note_gap(self, lost: Event) -> None:
-        """Leave one `AudioGap` at the head that stands for everything lost since it was read."""
+        """Keep one `AudioGap`, read before what waits, that stands for everything lost since the last read."""
         samples = len(lost.pcm) // 2 if isinstance(lost, AudioIn) else getattr(lost, "samples", 0)
-        head = self._events[0] if self._events else None
-        if isinstance(head, AudioGap):
-            samples += head.samples
-            self._events.popleft()
-        elif len(self._events) >= self.capacity:
-            return
-        self._events.appendleft(
-            AudioGap(session=lost.session, turn=lost.turn, revision=lost.revision, at=lost.at, samples=samples, reason="overflow")
+        first = self._gap or lost
+        self._gap = AudioGap(
+            session=first.session,
+            turn=first.turn,
+            revision=first.revision,
+            at=first.at,
+            samples=samples + (self._gap.samples if self._gap else 0),
+            reason="overflow",
         )
 
     # -- the reader takes ---------------------------------------------------------------------
@@ -149,6 +150,9 @@ class Mailbox:
     def _pop(self) -> Event:
         if self._control:
             return self._control.popleft()
+        if self._gap:
+            gap, self._gap = self._gap, None
+            return gap
         event = self._events.popleft()
         if not self._room.is_set():
             self._room.set()
@@ -156,8 +160,9 @@ class Mailbox:
 
     def drain(self) -> list[Event]:
         """Everything that waits, at once."""
-        taken = [*self._control, *self._events]
+        taken = [*self._control, *([self._gap] if self._gap else []), *self._events]
         self._control.clear()
+        self._gap = None
         self._events.clear()
         self._room.set()
         return taken

@@ -59,7 +59,9 @@ class Transcript:
 class Transcriber(Capability, Protocol):
     """Speech to text."""
 
-    async def transcribe(self, audio: Audio, *, prompt: str = "", words: bool = False, language: str | None = None) -> Transcript:
+    async def transcribe(
+        self, audio: Audio, *, prompt: str = "", words: bool = False, language: str | None = None
+    ) -> Transcript:
         """Recognise 16 kHz `audio` (any length). `words` asks for word times; `prompt` is what was said before."""
 
 
@@ -304,8 +306,13 @@ class Memory(Capability, Protocol):
         """What else was going on: "what was on screen when I said this"."""
 
     async def forget(
-        self, ids: Sequence[str] = (), *, sources: Sequence[str] = (), sessions: Sequence[str] = (),
-        after: float | None = None, before: float | None = None,
+        self,
+        ids: Sequence[str] = (),
+        *,
+        sources: Sequence[str] = (),
+        sessions: Sequence[str] = (),
+        after: float | None = None,
+        before: float | None = None,
     ) -> int:
         """Really delete, then compact. Returns how many moments went. No filter at all is an error."""
 

@@ -71,7 +71,9 @@ class Tool:
     examples: tuple[str, ...] = ()
     deadline_s: float = 20.0
     plugin: str = ""
-    extract: Callable[[str], dict[str, Any] | None] | None = None  #: arguments straight from the words, where that is certain
+    extract: Callable[[str], dict[str, Any] | None] | None = (
+        None  #: arguments straight from the words, where that is certain
+    )
     takes_context: bool = field(default=False)
 
     async def __call__(self, arguments: dict[str, Any], context: ToolContext) -> ToolResult:

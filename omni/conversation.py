@@ -1,0 +1,229 @@
+"""One session: listens to turns, asks the planner, speaks, is interrupted.
+
+The listener says when a turn may be over (`TurnSpeculated`), is not (`TurnRevised`) and is
+(`TurnCommitted`). Work starts on the guess and is heard only after the commit. There is at most one
+answer in the making and one being cut off.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+
+from omni.bus import Overflow
+from omni.errors import OmniError
+from omni.events import (
+    Attachment,
+    BargeIn,
+    Event,
+    Notice,
+    PartialTranscript,
+    Played,
+    SessionClosed,
+    SpeechStarted,
+    TurnCommitted,
+    TurnDropped,
+    TurnRevised,
+    TurnSpeculated,
+)
+from omni.planner import Planner
+from omni.planner.plan import Request
+from omni.reply import Reply, Voice
+from omni.session import Session
+
+#: Longest typed message, in characters.
+TEXT_LIMIT = 20_000
+
+
+def _same(a: str, b: str) -> bool:
+    """Whether two transcripts are the same request: case, spaces and end marks do not count."""
+    return "".join(filter(str.isalnum, a.casefold())) == "".join(filter(str.isalnum, b.casefold()))
+
+
+class Conversation:
+    """Ties one session's turns to the planner and to a voice.
+
+    `voice` gives the present voice, or None where there is none (text only).
+    """
+
+    def __init__(self, session: Session, planner: Planner, voice: Callable[[], Voice | None]) -> None:
+        self.session = session
+        self._planner = planner
+        self._voice = voice
+        self._reply: Reply | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._prefill: asyncio.Task[None] | None = None
+        self._prefilled = ""
+        self._waiting_attachments: tuple[Attachment, ...] = ()
+        bus = session.bus
+        self._turns = bus.subscribe(
+            TurnSpeculated, TurnRevised, TurnCommitted, TurnDropped, BargeIn, SpeechStarted, SessionClosed,
+            capacity=64, overflow=Overflow.WAIT, name="conversation",
+        )  # fmt: skip
+        self._progress = bus.subscribe(
+            Played, PartialTranscript, capacity=8, overflow=Overflow.COALESCE,
+            key=lambda e: (type(e), e.turn), name="conversation progress",
+        )  # fmt: skip
+
+    # -- from outside --------------------------------------------------------------------------
+
+    async def say(self, text: str, attachments: tuple[Attachment, ...] = (), *, source: str = "text") -> int:
+        """A typed turn. Interrupts what is being said. Returns the turn's number."""
+        text = text.strip()[:TEXT_LIMIT]
+        turns = self.session.turns
+        if self._reply and not self._reply.done.is_set():
+            self.interrupt("text")
+        turn, revision = turns.begin()
+        self.session.publish(
+            TurnCommitted, turn=turn, revision=revision, text=text, source=source,
+            speech_end=self.session.clock.now(), attachments=attachments,
+        )  # fmt: skip
+        return turn
+
+    def attach(self, attachments: tuple[Attachment, ...]) -> None:
+        """Show something: it goes with the next turn, spoken or typed."""
+        self._waiting_attachments = (*self._waiting_attachments, *attachments)[-8:]
+
+    def interrupt(self, reason: str = "key") -> None:
+        """Stop what is being said."""
+        if self._reply:
+            self.session.publish(BargeIn, turn=self._reply.turn, reason=reason)
+
+    async def idle(self) -> None:
+        """Return when no answer is being made or spoken."""
+        while self._reply and not self._reply.done.is_set():
+            await self._reply.done.wait()
+
+    async def close(self) -> None:
+        """End the session: cut what is said, stop every stage. Idempotent."""
+        if self._reply:
+            await self._reply.stop()
+        self.session.publish(SessionClosed)
+        self.session.bus.close()
+
+    # -- the loop ------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Serve the session until it closes."""
+        progress = asyncio.create_task(self._follow_progress(), name="conversation progress")
+        self._begin_prefill("")
+        try:
+            async for event in self._turns:
+                if isinstance(event, SessionClosed):
+                    break
+                await self._on_turn(event)
+        finally:
+            progress.cancel()
+            if self._prefill:
+                self._prefill.cancel()
+            if self._reply:
+                await self._reply.stop()
+            for task in self._tasks:
+                task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await progress
+
+    async def _on_turn(self, event: Event) -> None:
+        reply = self._reply
+        if isinstance(event, TurnSpeculated):
+            self._start(event, committed=False)
+        elif isinstance(event, TurnRevised):
+            if reply and reply.turn == event.turn and reply.revision < event.revision and not reply.committed:
+                self._discard()
+        elif isinstance(event, TurnCommitted):
+            self._commit(event)
+        elif isinstance(event, TurnDropped):
+            if reply and reply.turn == event.turn and not reply.committed:
+                self._discard()
+        elif isinstance(event, BargeIn) and reply and reply.committed and not reply.done.is_set():
+            self._discard()
+
+    def _commit(self, event: TurnCommitted) -> None:
+        turns = self.session.turns
+        attachments = (*event.attachments, *self._waiting_attachments)
+        self._waiting_attachments = ()
+        text = event.text
+        turns.commit(text, source=event.source, attachments=attachments, at=event.at)
+        reply = self._reply
+        ready = (
+            reply
+            and (reply.turn, reply.revision) == (event.turn, event.revision)
+            and _same(reply.request.text, text)
+            and reply.request.attachments == attachments
+            and not reply.cut
+        )
+        if not ready:
+            self._start(event, committed=True, attachments=attachments)
+        assert self._reply
+        self._reply.commit(event.speech_end)
+
+    def _start(
+        self,
+        event: TurnSpeculated | TurnCommitted,
+        *,
+        committed: bool,
+        attachments: tuple[Attachment, ...] | None = None,
+    ) -> None:
+        after = self._reply.done if self._reply and self._reply.committed else None
+        if self._reply and not self._reply.done.is_set():
+            if not committed and self._reply.committed:
+                return  # someone speaks over the answer; whether that interrupts is the listener's to say
+            self._discard()
+        if self._prefill:
+            self._prefill.cancel()  # the answer itself needs the model now
+        request = Request(
+            turn=event.turn,
+            revision=event.revision,
+            text=event.text,
+            attachments=self._waiting_attachments if attachments is None else attachments,
+            committed=asyncio.Event(),
+            source=getattr(event, "source", "voice"),
+        )
+        self._reply = Reply(self.session, self._planner, request, self._voice(), after)
+        self._reply.start()
+        task = asyncio.create_task(self._prepare_next(self._reply), name="prepare next")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _discard(self) -> None:
+        """Stop the present reply without waiting for its books to close."""
+        if self._reply is None:
+            return
+        task = asyncio.create_task(self._reply.stop(), name=f"stop reply {self._reply.turn}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        if not self._reply.committed:
+            self._reply = None
+
+    # -- progress ------------------------------------------------------------------------------
+
+    async def _follow_progress(self) -> None:
+        async for event in self._progress:
+            if isinstance(event, Played):
+                if self._reply and event.turn == self._reply.turn:
+                    self._reply.on_played(event.samples, event.final)
+            elif isinstance(event, PartialTranscript) and event.stable:
+                self._begin_prefill(event.stable)
+
+    def _begin_prefill(self, stable: str) -> None:
+        """Feed the stable part of the transcript to the model while the person still speaks."""
+        busy = self._reply is not None and not self._reply.done.is_set()
+        running = self._prefill is not None and not self._prefill.done()
+        if busy or running or (stable and stable == self._prefilled):
+            return
+        self._prefilled = stable
+        self._prefill = asyncio.create_task(self._feed(stable), name="prefill")
+
+    async def _prepare_next(self, reply: Reply) -> None:
+        """Once an answer is over, put the history it left behind into the model's cache."""
+        await reply.done.wait()
+        if reply.committed:
+            self._begin_prefill("")
+
+    async def _feed(self, stable: str) -> None:
+        try:
+            await self._planner.prefill(self.session, stable)
+        except OmniError as error:
+            if not stable:  # said once, when the session opens; an answer will say it again where it matters
+                self.session.publish(Notice, topic="chat", text=str(error), level="warning")

@@ -1,0 +1,162 @@
+"""Scripted fakes for the capabilities, and a loudspeaker, all on the loop's own time.
+
+With `omni.clock.run_virtual` a conversation of half an hour is a test of milliseconds. Plugin
+authors use these too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from omni.bus import Overflow
+from omni.capabilities import ChatDelta, ChatRequest, Message, SpeechChunk
+from omni.errors import CapabilityUnavailable
+from omni.events import AudioFlush, AudioOut, Event, Played, SessionClosed
+from omni.session import Session
+
+
+class FakeHost:
+    """Hands out what it was given, by Protocol."""
+
+    def __init__(self, *capabilities: tuple[type, Any], tools: Sequence[Any] = ()) -> None:
+        self._capabilities = list(capabilities)
+        self._tools = list(tools)
+
+    def get(self, capability: type, **features: Any) -> Any:
+        """The first that fits; raises `CapabilityUnavailable` where none does."""
+        for kind, offered in self._capabilities:
+            if kind is capability and all(getattr(offered, k, v) == v for k, v in features.items()):
+                return offered
+        raise CapabilityUnavailable(f"Nothing offers {capability.__name__}.", "Install a plugin that does.")
+
+    def tools(self) -> list[Any]:
+        """The tools it was given."""
+        return self._tools
+
+
+@dataclass
+class ScriptedChat:
+    """Answers with `reply(request)`, a word at a time; `first_s` and `word_s` are its speed in seconds."""
+
+    reply: Callable[[ChatRequest], str] = lambda request: f"You said: {request.messages[-1].content}."
+    first_s: float = 0.15
+    word_s: float = 0.05
+    context_tokens: int = 4096
+    native_tools: bool = False
+    requests: list[ChatRequest] = field(default_factory=list)
+    prefills: list[str] = field(default_factory=list)
+    finished: int = 0
+    cancelled: int = 0
+
+    async def open(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+    async def chat(self, request: ChatRequest) -> AsyncIterator[ChatDelta]:
+        """The scripted answer."""
+        self.requests.append(request)
+        complete = False
+        try:
+            await asyncio.sleep(self.first_s)
+            for word in self.reply(request).split(" "):
+                yield ChatDelta(text=word + " ")
+                await asyncio.sleep(self.word_s)
+            complete = True
+            yield ChatDelta(finish="stop")
+        finally:
+            self.finished += complete
+            self.cancelled += not complete
+
+    async def prefill(self, messages: Sequence[Message], *, slot: str) -> None:
+        """Takes note."""
+        self.prefills.append(messages[-1].content)
+
+    async def count_tokens(self, text: str) -> int:
+        """A word is a token."""
+        return len(text.split())
+
+
+@dataclass
+class ScriptedVoice:
+    """Speaks `word_s` seconds of a low hum a word, made in `work_s` seconds a clause."""
+
+    rate: int = 16_000
+    word_s: float = 0.3
+    work_s: float = 0.05
+    fail_on: str = ""
+    spoken: list[str] = field(default_factory=list)
+
+    async def open(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+    async def synthesize(self, text: str, *, voice: str = "", speed: float = 1.0) -> AsyncIterator[SpeechChunk]:
+        """One chunk a clause, with exact word times."""
+        await asyncio.sleep(self.work_s)
+        if self.fail_on and self.fail_on in text:
+            raise CapabilityUnavailable("The voice failed.", "It starts again by itself.")
+        self.spoken.append(text)
+        words = text.split()
+        times = tuple((word, i * self.word_s, (i + 1) * self.word_s) for i, word in enumerate(words))
+        samples = int(len(words) * self.word_s * self.rate)
+        audio = (0.1 * np.sin(np.arange(samples) * 0.05)).astype(np.float32)
+        yield SpeechChunk(audio, self.rate, times)
+
+
+class Loudspeaker:
+    """Plays a session's `AudioOut` in the loop's time and reports `Played` ten times a second."""
+
+    REPORT_S = 0.1
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.heard: dict[int, int] = {}  #: turn -> samples played
+        self.flushed_at: list[float] = []
+        self.first_sound: dict[int, float] = {}
+        self._mailbox = session.bus.subscribe(
+            AudioOut, AudioFlush, SessionClosed, capacity=4096, overflow=Overflow.WAIT, name="loudspeaker"
+        )
+
+    async def run(self) -> None:
+        """Play until the session closes."""
+        waiting: list[AudioOut] = []
+        while True:
+            while (event := self._mailbox.get_nowait()) is not None:
+                if isinstance(event, SessionClosed):
+                    return
+                if isinstance(event, AudioFlush):
+                    turn = event.turn
+                    waiting.clear()
+                    self.flushed_at.append(self.session.clock.now())
+                    self._report(turn, final=True)
+                elif isinstance(event, AudioOut):
+                    waiting.append(event)
+            if self._mailbox.closed:
+                return
+            if not waiting:
+                waiting.extend(e for e in [await self._next()] if isinstance(e, AudioOut))
+                continue
+            piece = waiting.pop(0)
+            self.first_sound.setdefault(piece.turn, self.session.clock.now())
+            await asyncio.sleep(len(piece.pcm) / 2 / piece.rate)
+            self.heard[piece.turn] = piece.offset + len(piece.pcm) // 2
+            self._report(piece.turn, final=not waiting)
+
+    async def _next(self) -> Event | None:
+        try:
+            event = await self._mailbox.get()
+        except Exception:
+            return None
+        if isinstance(event, AudioFlush):
+            self.flushed_at.append(self.session.clock.now())
+            self._report(event.turn, final=True)
+            return None
+        return event
+
+    def _report(self, turn: int, *, final: bool) -> None:
+        self.session.publish(Played, turn=turn, samples=self.heard.get(turn, 0), final=final)
