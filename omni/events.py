@@ -103,7 +103,7 @@ class BargeIn(Event, frozen=True, kw_only=True):
 
 
 class Backchannel(Event, frozen=True, kw_only=True):
-    """"Mm-hm": the person listens. Nothing stops."""
+    """ "Mm-hm": the person listens. Nothing stops."""
 
     text: str
 

@@ -36,7 +36,6 @@ class Session:
     settings: dict[str, Any] = field(default_factory=dict)  #: e.g. "off_the_record": True
     media: dict[str, bytes] = field(default_factory=dict)
 
-
     def event(self, kind: type[E], *, turn: int | None = None, revision: int | None = None, **fields: Any) -> E:
         """An event of this session, stamped with the present turn, revision and time."""
         return kind(
