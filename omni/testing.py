@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from omni.bus import Overflow
 from omni.capabilities import ChatDelta, ChatRequest, Message, SpeechChunk
 from omni.errors import CapabilityUnavailable
-from omni.events import AudioFlush, AudioOut, Event, Played, SessionClosed
-from omni.session import Session
+from omni.loudspeaker import Loudspeaker
+
+__all__ = ["FakeHost", "Loudspeaker", "ScriptedChat", "ScriptedVoice"]
 
 
 class FakeHost:
@@ -106,57 +106,3 @@ class ScriptedVoice:
         samples = int(len(words) * self.word_s * self.rate)
         audio = (0.1 * np.sin(np.arange(samples) * 0.05)).astype(np.float32)
         yield SpeechChunk(audio, self.rate, times)
-
-
-class Loudspeaker:
-    """Plays a session's `AudioOut` in the loop's time and reports `Played` ten times a second."""
-
-    REPORT_S = 0.1
-
-    def __init__(self, session: Session) -> None:
-        self.session = session
-        self.heard: dict[int, int] = {}  #: turn -> samples played
-        self.flushed_at: list[float] = []
-        self.first_sound: dict[int, float] = {}
-        self._mailbox = session.bus.subscribe(
-            AudioOut, AudioFlush, SessionClosed, capacity=4096, overflow=Overflow.WAIT, name="loudspeaker"
-        )
-
-    async def run(self) -> None:
-        """Play until the session closes."""
-        waiting: list[AudioOut] = []
-        while True:
-            while (event := self._mailbox.get_nowait()) is not None:
-                if isinstance(event, SessionClosed):
-                    return
-                if isinstance(event, AudioFlush):
-                    turn = event.turn
-                    waiting.clear()
-                    self.flushed_at.append(self.session.clock.now())
-                    self._report(turn, final=True)
-                elif isinstance(event, AudioOut):
-                    waiting.append(event)
-            if self._mailbox.closed:
-                return
-            if not waiting:
-                waiting.extend(e for e in [await self._next()] if isinstance(e, AudioOut))
-                continue
-            piece = waiting.pop(0)
-            self.first_sound.setdefault(piece.turn, self.session.clock.now())
-            await asyncio.sleep(len(piece.pcm) / 2 / piece.rate)
-            self.heard[piece.turn] = piece.offset + len(piece.pcm) // 2
-            self._report(piece.turn, final=not waiting)
-
-    async def _next(self) -> Event | None:
-        try:
-            event = await self._mailbox.get()
-        except Exception:
-            return None
-        if isinstance(event, AudioFlush):
-            self.flushed_at.append(self.session.clock.now())
-            self._report(event.turn, final=True)
-            return None
-        return event
-
-    def _report(self, turn: int, *, final: bool) -> None:
-        self.session.publish(Played, turn=turn, samples=self.heard.get(turn, 0), final=final)
