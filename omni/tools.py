@@ -52,6 +52,7 @@ class ToolResult:
     say: str = ""
     trusted: bool = True
     evidence: tuple[dict[str, Any], ...] = ()  #: what the page may show beside the answer
+    script: tuple[Any, ...] = ()  #: lines (`planner.plan.Say`: text, drawing) that are spoken and drawn as they are
 
 
 @dataclass(frozen=True, slots=True)
