@@ -81,11 +81,11 @@ class Runtime:
 
     async def open_session(self, settings: dict[str, Any] | None = None) -> Conversation:
         """A new session with its stages running. Raises `Busy` when there are too many."""
-        limit = self.config.get("session.limit", 4)
+        limit = self.config.get("server.max_sessions", 4)
         if len(self.conversations) >= limit:
             raise Busy(
                 f"{limit} conversations are open already.",
-                "Close one, or raise `session.limit` if this machine can carry more.",
+                "Close one, or raise `server.max_sessions` if this machine can carry more.",
             )
         session = Session(host=self.host, settings=dict(settings or {}))
         conversation = Conversation(session, self.planner, lambda: self._voice(session))
