@@ -12,6 +12,7 @@ import asyncio
 import enum
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Hashable, Iterable
+from contextvars import ContextVar
 from dataclasses import dataclass
 
 from omni.errors import OmniError
@@ -19,6 +20,9 @@ from omni.events import CONTROL, AudioGap, AudioIn, Event
 
 #: Control events are never dropped; a mailbox that holds this many belongs to a reader that died.
 CONTROL_LIMIT = 4096
+
+#: Who subscribes, inherited by tasks: set by whoever starts a stage, so that its mailboxes can be found when it dies.
+OWNER: ContextVar[str] = ContextVar("omni_bus_owner", default="")
 
 
 class Overflow(enum.Enum):
@@ -67,6 +71,8 @@ class Mailbox:
         self.capacity = capacity
         self.overflow = overflow
         self.name = name
+        self.owner = OWNER.get()
+        self.taken = 0  #: events read so far
         self._key = key or type
         self._control: deque[Event] = deque()
         self._events: deque[Event] = deque()
@@ -148,6 +154,7 @@ class Mailbox:
         return self._pop() if self._control or self._events else None
 
     def _pop(self) -> Event:
+        self.taken += 1
         if self._control:
             return self._control.popleft()
         if self._gap:
@@ -165,6 +172,7 @@ class Mailbox:
         self._gap = None
         self._events.clear()
         self._room.set()
+        self.taken += len(taken)
         return taken
 
     async def __aiter__(self) -> AsyncIterator[Event]:

@@ -1,0 +1,360 @@
+"""The plugin host: finds plugins, loads those that are allowed, and gives what they offer to whoever asks.
+
+host = Host(config, store, data_dir)
+await host.start()
+transcriber = host.get(Transcriber)          # a proxy: cheap, opens on first use
+await transcriber.transcribe(audio)
+await host.stop()
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from omni.capabilities import describe
+from omni.errors import CapabilityUnavailable, DeadlineExceeded, OmniError, PluginError, Refused
+from omni.host.deadlines import bounded
+from omni.host.discovery import Found, discover
+from omni.host.hookspecs import Check, Panel, PluginContext, StageOffer
+from omni.host.loader import Loaded, in_thread, load
+from omni.host.providers import Provider, stray
+from omni.host.proxies import proxy_class
+from omni.host.records import PluginRecord
+from omni.host.registry import Registry, exceeds
+from omni.host.supervisor import RestartPolicy, Supervisor
+from omni.session import Session
+from omni.tools import Tool
+
+log = logging.getLogger("omni.host")
+
+C = TypeVar("C")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long the host waits for a plugin, in seconds."""
+
+    load_s: float = 30.0  #: import and registration
+    open_s: float = 900.0  #: opening a capability; the first time it may fetch a model
+    close_s: float = 5.0
+    doctor_s: float = 2.0
+    panel_s: float = 30.0  #: one call of a panel's handler
+
+
+class Host:
+    """All plugins of this process. Lives on one event loop.
+
+    `only` (when not None) and `deny` are ids, applied before anything is imported, as is what the person
+    disabled. `sources` are folders with plugins to run from source.
+    """
+
+    def __init__(
+        self,
+        config: Any = None,
+        store: Any = None,
+        data_dir: Path | str = ".omni",
+        only: Collection[str] | None = None,
+        deny: Collection[str] = (),
+        *,
+        sources: Iterable[Path | str] = (),
+        limits: Limits | None = None,
+        restarts: RestartPolicy | None = None,
+        found: Iterable[Found] | None = None,
+    ) -> None:
+        self.config = config
+        self.store = store
+        self.data_dir = Path(data_dir)
+        self.only = None if only is None else frozenset(only)
+        self.deny = frozenset(deny)
+        self.sources = tuple(Path(source) for source in sources)
+        self.limits = limits or Limits()
+        self.supervisor = Supervisor(restarts)
+        self.registry = Registry.read(self.data_dir)
+        self._found = None if found is None else list(found)
+        self._loaded: dict[str, Loaded] = {}
+        self._providers: dict[type, list[Provider]] = {}
+        self._matching: dict[Any, tuple[int, list[Provider]]] = {}
+        self._generation = 0
+        self._dynamic_tools: dict[str, list[Tool]] = {}
+        self._tools: tuple[int, list[Tool]] = (-1, [])
+        self.supervisor.on_change = self._changed
+
+    # -- life ---------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Find all plugins and load those that are allowed, one at a time. A plugin that fails stops nobody."""
+        found = self._found
+        if found is None:
+            found = discover(self.sources, self.registry.environments())
+        for one in found:
+            self.supervisor.records[one.id] = PluginRecord.of(one)
+        for one in found:
+            await self.load(one)
+
+    async def stop(self) -> None:
+        """Close what was opened and remember what the plugins cost. Idempotent."""
+        providers = [provider for offered in self._providers.values() for provider in offered]
+        if providers:
+            await asyncio.gather(*(provider.close(self.limits.close_s) for provider in providers))
+        if self.supervisor.records:
+            self._remember()
+
+    async def load(self, found: Found) -> PluginRecord:
+        """Load one plugin, or note why not. Never raises for the plugin's sake."""
+        record = self.supervisor.records.setdefault(found.id, PluginRecord.of(found))
+        if refusal := self._refusal(found):
+            self.supervisor.set_state(found.id, "refused", refusal)
+            return record
+        try:
+            loaded = await load(found, self._context(found), self.limits.load_s)
+        except Refused as error:
+            self.supervisor.set_state(found.id, "refused", str(error))
+        except DeadlineExceeded as error:
+            self.supervisor.set_state(found.id, "quarantined", str(error))
+        except OmniError as error:
+            log.warning("plugin %s could not be loaded", found.id, exc_info=error.__cause__)
+            self.supervisor.set_state(found.id, "quarantined", str(error))
+        except Exception as error:
+            self.supervisor.set_state(found.id, "quarantined", str(stray(found.id, "loading", error)))
+        else:
+            self._admit(found.id, loaded)
+        return record
+
+    def _refusal(self, found: Found) -> str:
+        """Why a plugin may not be loaded; "" when it may. Decided on the manifest alone."""
+        remembered = self.registry.plugins.get(found.id)
+        if found.refusal:
+            return found.refusal
+        if self.only is not None and found.id not in self.only:
+            return "It is not among those named with --only."
+        if found.id in self.deny:
+            return "It was denied for this run."
+        if remembered and not remembered.enabled:
+            self.supervisor.records[found.id].enabled = False
+            return f"It is disabled. `omni plugin enable {found.id}` turns it on."
+        granted = remembered.granted if remembered else None
+        more = exceeds(found.manifest.permissions.asked(), granted) if found.manifest and granted is not None else []
+        if more:
+            return f"It asks for more than was granted: {', '.join(more)}. `omni plugin enable {found.id}` asks again."
+        return ""
+
+    def _context(self, found: Found) -> PluginContext:
+        assert found.manifest is not None
+        schema = found.manifest.config_schema()
+        if hasattr(self.config, "plugin"):
+            settings = self.config.plugin(found.id, schema)
+        else:
+            settings = {key: spec.get("default") for key, spec in schema.items()}
+        data = self.data_dir / "plugins" / found.id
+        data.mkdir(parents=True, exist_ok=True)
+        return PluginContext(id=found.id, config=settings, data=data, models=self.store, host=self)
+
+    def _admit(self, plugin: str, loaded: Loaded) -> None:
+        """Take what a plugin registered into use."""
+        self._loaded[plugin] = loaded
+        record = self.supervisor.records[plugin]
+        record.load_s, record.ram_mb = loaded.load_s, loaded.ram_mb
+        by_protocol: dict[str, list[dict[str, Any]]] = {}
+        for entry in loaded.manifest.capabilities:
+            by_protocol.setdefault(entry.protocol, []).append(entry.features)
+        for offer in loaded.offers:
+            said = by_protocol.get(offer.capability.__name__, [])
+            features = said[0] if len(said) == 1 else {}
+            provider = Provider(plugin, offer, features, self._provider_changed, open_s=self.limits.open_s)
+            offered = self._providers.setdefault(offer.capability, [])
+            offered.append(provider)
+            offered.sort(key=lambda one: -one.offer.priority)
+        self._generation += 1
+        self.supervisor.set_state(plugin, "loaded" if loaded.offers else "ready")
+
+    def _remember(self) -> None:
+        """Keep cost and state for `omni plugin list`, which loads nothing."""
+        for plugin, record in self.supervisor.records.items():
+            if record.state == "refused" and self._loaded.get(plugin) is None and "--only" in record.reason:
+                continue
+            entry = self.registry.of(plugin)
+            entry.state, entry.reason, entry.version = record.state, record.reason, record.version
+            if plugin in self._loaded:
+                entry.load_s, entry.ram_mb = round(record.load_s, 4), round(record.ram_mb, 2)
+        try:
+            self.registry.save()
+        except OSError as error:
+            log.warning("the state of the plugins could not be kept in %s: %s", self.registry.path, error)
+
+    # -- health -------------------------------------------------------------------------------
+
+    def _changed(self, record: PluginRecord) -> None:
+        self._generation += 1
+
+    def _provider_changed(self, provider: Provider) -> None:
+        """A provider was opened, failed or works again: its plugin's state follows from all of its providers."""
+        mine = [one for offered in self._providers.values() for one in offered if one.plugin == provider.plugin]
+        ill = next((one for one in mine if one.breaker.tripped), None)
+        if ill is not None:
+            self.supervisor.set_state(
+                provider.plugin, "degraded", f"{describe(ill.offer.capability)} fails: {ill.last_error}"
+            )
+        elif any(one.opened for one in mine):
+            self.supervisor.set_state(provider.plugin, "ready")
+
+    # -- what plugins offer -------------------------------------------------------------------
+
+    def get(self, capability: type[C], **features: Any) -> C:
+        """A proxy for the best plugin that offers `capability` with these features (see `host.proxies`).
+
+        `id=` and `plugin=` name an offer or a plugin. Raises `CapabilityUnavailable` when nobody offers it.
+        """
+        key: Any = (capability, tuple(sorted(features.items())))
+
+        def candidates() -> list[Provider]:
+            return self._candidates(key, capability, features)
+
+        if not candidates():
+            raise self._unavailable(capability, features)
+        return proxy_class(capability)(candidates)  # type: ignore[return-value]
+
+    def _candidates(self, key: Any, capability: type, features: dict[str, Any]) -> list[Provider]:
+        """The providers that fit, best first; looked up once until a plugin changes."""
+        try:
+            generation, providers = self._matching.get(key, (-1, []))
+        except TypeError:  # a feature that can't be hashed
+            return self._match(capability, features)
+        if generation != self._generation:
+            providers = self._match(capability, features)
+            self._matching[key] = (self._generation, providers)
+        return providers
+
+    def _match(self, capability: type, features: dict[str, Any]) -> list[Provider]:
+        offered = self._providers.get(capability, [])
+        return [one for one in offered if self.supervisor.runs(one.plugin) and one.matches(features)]
+
+    def _unavailable(self, capability: type, features: dict[str, Any]) -> CapabilityUnavailable:
+        what = describe(capability)
+        with_features = f" with {', '.join(f'{k}={v}' for k, v in features.items())}" if features else ""
+        for record in self.supervisor.records.values():
+            if record.manifest and capability.__name__ in record.manifest.offered() and record.reason:
+                return CapabilityUnavailable(
+                    f"There is no {what}{with_features}: the plugin {record.id!r} is {record.state}. {record.reason}"
+                )
+        return CapabilityUnavailable(
+            f"No plugin offers {what}{with_features}.", "Install or enable one: `omni plugin list` shows them."
+        )
+
+    def offers(self, capability: type | None = None) -> list[Provider]:
+        """All providers (of a capability), best first, healthy or not: for pages and the doctor."""
+        if capability is not None:
+            return list(self._providers.get(capability, []))
+        return [provider for offered in self._providers.values() for provider in offered]
+
+    def tools(self) -> list[Tool]:
+        """The tools of all plugins that run, each contained: its errors are `OmniError`s and it keeps its deadline."""
+        if self._tools[0] != self._generation:
+            tools: dict[str, Tool] = {}
+            for plugin, loaded in self._loaded.items():
+                if not self.supervisor.runs(plugin):
+                    continue
+                for tool in [*loaded.tools, *self._dynamic_tools.get(plugin, [])]:
+                    if tool.name in tools:
+                        log.warning("two tools are named %s: that of %s counts", tool.name, tools[tool.name].plugin)
+                        continue
+                    tools[tool.name] = _contained_tool(tool)
+            self._tools = (self._generation, list(tools.values()))
+        return list(self._tools[1])
+
+    def offer_tools(self, plugin: str, tools: Iterable[Tool]) -> None:
+        """Replace the tools a plugin found while it runs. Its manifest has to say `dynamic_tools = true`."""
+        loaded = self._loaded.get(plugin)
+        if loaded is None or not loaded.manifest.dynamic_tools:
+            raise PluginError(
+                f"{plugin!r} may not offer tools while it runs.", "Put dynamic_tools = true into its manifest."
+            )
+        self._dynamic_tools[plugin] = [replace(tool, plugin=plugin) for tool in tools]
+        self._generation += 1
+
+    def stages(self) -> list[StageOffer]:
+        """The stages a session runs, one a role."""
+        from omni.host.supervisor import one_a_role
+
+        return [offer for _, offer in one_a_role(self._stage_offers())]
+
+    def _stage_offers(self) -> list[tuple[str, StageOffer]]:
+        return [(p, o) for p, loaded in self._loaded.items() if self.supervisor.runs(p) for o in loaded.stages]
+
+    async def run_stages(self, session: Session) -> None:
+        """Run a session's stages, supervised, until it closes (or this is cancelled)."""
+        await self.supervisor.run_stages(session, self._stage_offers())
+
+    def panels(self) -> list[tuple[str, Panel]]:
+        """(plugin id, panel) of all plugins that run; handlers keep a deadline and raise `OmniError`s only."""
+        return [
+            (plugin, _contained_panel(plugin, panel, self.limits.panel_s))
+            for plugin, loaded in self._loaded.items()
+            if self.supervisor.runs(plugin)
+            for panel in loaded.panels
+        ]
+
+    def plugins(self) -> list[PluginRecord]:
+        """All plugins there are, refused ones too, by id."""
+        return sorted(self.supervisor.records.values(), key=lambda record: record.id)
+
+    async def doctor(self) -> list[tuple[str, Check]]:
+        """(plugin id, check): what each plugin says about itself, and why those that don't run don't."""
+        checks: list[tuple[str, Check]] = []
+        for record in self.plugins():
+            loaded = self._loaded.get(record.id)
+            if record.state in ("refused", "quarantined"):
+                checks.append(
+                    (record.id, Check(record.name, not record.enabled, record.reason, f"omni plugin info {record.id}"))
+                )
+            elif loaded is not None and loaded.doctor is not None:
+                try:
+                    found = await in_thread(
+                        loaded.doctor, self.limits.doctor_s, f"The check of {record.id!r}", name=f"doctor-{record.id}"
+                    )
+                except OmniError as error:
+                    found = [Check(record.name, False, error.message, error.remedy)]
+                checks += [(record.id, check) for check in found]
+        return checks
+
+
+def _contained_tool(tool: Tool) -> Tool:
+    """The tool with its deadline kept and its stray exceptions turned into `PluginError`s."""
+    function, extract = tool.function, tool.extract
+
+    async def run(**arguments: Any) -> Any:
+        try:
+            return await bounded(function(**arguments), tool.deadline_s, f"The tool {tool.name}")
+        except OmniError:
+            raise
+        except Exception as error:
+            raise stray(tool.plugin, f"the tool {tool.name}", error) from error
+
+    def read(text: str) -> dict[str, Any] | None:
+        try:
+            return extract(text)
+        except Exception as error:
+            log.warning("the tool %s could not read arguments from the words: %s", tool.name, error)
+            return None
+
+    return replace(tool, function=run, extract=None if extract is None else read)
+
+
+def _contained_panel(plugin: str, panel: Panel, deadline_s: float) -> Panel:
+    def guard(name: str, handler: Callable[..., Any]) -> Callable[..., Any]:
+        async def run(argument: Any) -> Any:
+            try:
+                return await bounded(handler(argument), deadline_s, f"{plugin} ({name})")
+            except OmniError:
+                raise
+            except Exception as error:
+                raise stray(plugin, f"the panel's {name}", error) from error
+
+        return run
+
+    handlers = {name: guard(name, handler) for name, handler in panel.handlers.items()}
+    return replace(panel, handlers=handlers, media=guard("media", panel.media) if panel.media else None)
