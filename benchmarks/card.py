@@ -114,7 +114,7 @@ class Card:
     def table(self, title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
         """Print a readable table; floats with three digits."""
         cells = [[_cell(value) for value in row] for row in rows]
-        widths = [max(len(str(c)), *(len(r[i]) for r in cells)) if cells else len(str(c)) for i, c in enumerate(columns)]
+        widths = [max(map(len, [str(column), *(row[i] for row in cells)])) for i, column in enumerate(columns)]
         print(f"\n{title}")
         print("  ".join(str(column).ljust(width) for column, width in zip(columns, widths, strict=True)))
         print("  ".join("-" * width for width in widths))

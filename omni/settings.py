@@ -58,6 +58,7 @@ class Models(Section):
     hub_timeout_s: Seconds = Field(
         description="How long the hub has to answer; then it is left out until the next start."
     )
+    local_dirs: list[str] = Field(description="Folders to look for models in, as FOLDER/MODEL/FILE.")
     fetch: bool = Field(description="Fetch a missing model when it is first needed.")
     threads: int = Field(ge=0, le=256, description="Threads a model may use; 0 lets Omni choose.")
 
