@@ -2,19 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+import json
+import logging
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from omni.capabilities import ChatModel, ChatRequest, Message
-from omni.errors import OmniError
+from omni.errors import BadInput, OmniError
 from omni.events import PlanUpdated
-from omni.planner import prompt
-from omni.planner.plan import Limits, Plan, Request, Say
+from omni.planner import arguments, prompt
+from omni.planner.acting import Guesses, Outcome, Run, act
+from omni.planner.choosing import Before, Chooser, Part
+from omni.planner.native import native_reply
+from omni.planner.plan import Limits, Plan, Request, Say, Step
+from omni.planner.selection import NONE, Route
+from omni.tools import Effect, Tool
 
 if TYPE_CHECKING:
     from omni.host.host import Host
     from omni.session import Session
+
+logger = logging.getLogger(__name__)
+
+#: Sessions whose small state is held; a session that comes back after this many others starts afresh.
+SESSIONS = 256
+#: A tool this near to the request, and not yet used, is worth asking the model whether it is needed too.
+FOLLOW_UP = 0.45
+#: Tokens the prompt may take beside history and answer: the system prompt, tools, results.
+OVERHEAD_TOKENS = 1400
+
+
+@dataclass(slots=True)
+class _Memo:
+    """What is kept of a session between turns."""
+
+    first: int = 0  #: first turn of the history that the model is told
+    guesses: Guesses = field(default_factory=Guesses)
+    before: Before | None = None
 
 
 class Planner:
@@ -24,50 +52,222 @@ class Planner:
         self.host = host
         self.config = config
         self.limits = limits or Limits()
-        self._first: dict[str, int] = {}  # session id -> first turn of the history that the model is told
+        data_dir = getattr(config, "data_dir", None)
+        self.chooser = Chooser(host, data_dir / "planner" if data_dir else None)
+        self._memos: OrderedDict[str, _Memo] = OrderedDict()
 
-    def _prefix(self, session: Session, turn: int) -> list[Message]:
-        """System prompt and history of this session: the same for `prefill` and `answer`."""
-        model = self.host.get(ChatModel)
-        room = max(512, model.context_tokens - self.limits.answer_tokens - 1400)
-        first = prompt.window(session.turns.history, turn, self._first.get(session.id, 0), room)
-        self._first[session.id] = first
-        return prompt.conversation(session.turns.history, before=turn, first=first)
+    # -- the prompt's stable part ---------------------------------------------------------------
+
+    def _memo(self, session: Session) -> _Memo:
+        memo = self._memos.setdefault(session.id, _Memo())
+        self._memos.move_to_end(session.id)
+        while len(self._memos) > SESSIONS:
+            self._memos.popitem(last=False)
+        return memo
+
+    def prefix(self, session: Session, turn: int) -> list[Message]:
+        """System prompt and history of this session: the same for `prefill` and for all that `answer` asks."""
+        memo = self._memo(session)
+        room = max(512, self.host.get(ChatModel).context_tokens - self.limits.answer_tokens - OVERHEAD_TOKENS)
+        memo.first = prompt.window(session.turns.history, turn, memo.first, room)
+        return prompt.conversation(session.turns.history, before=turn, first=memo.first)
 
     async def prefill(self, session: Session, stable_text: str) -> None:
         """Put what is certain of the coming prompt into the model's cache while the person still speaks."""
-        messages = self._prefix(session, session.turns.turn)
+        messages = self.prefix(session, session.turns.turn)
         if stable := stable_text.strip():
             messages.append(Message("user", stable))
         await self.host.get(ChatModel).prefill(messages, slot=session.id)
 
+    # -- one turn -------------------------------------------------------------------------------
+
     async def answer(self, session: Session, request: Request) -> AsyncIterator[Say]:
-        """The answer, a piece at a time. Close the iterator to stop; nothing that failed is raised from here."""
+        """The answer, a piece at a time. Close the iterator to stop.
+
+        What fails is said, not raised: a tool that times out, a model that is away, a person's no.
+        """
+        memo = self._memo(session)
         plan = Plan(turn=request.turn, revision=request.revision, request=request.text)
+        run = Run(session, request, plan, self.limits, memo.guesses, asyncio.get_running_loop().time())
         try:
-            async for say in self._reply(session, request, plan):
-                yield say
-            self._show(session, plan, "done")
+            async with aclosing(self._turn(run, memo)) as saying:
+                async for say in saying:
+                    yield say
+            self.show(run, "done")
         except OmniError as error:
             plan.note = str(error)
-            self._show(session, plan, "failed")
+            self.show(run, "failed")
             yield Say(str(error))
+        except (asyncio.CancelledError, GeneratorExit):
+            self.show(run, "cut")
+            raise
+        finally:
+            run.flush()
 
-    async def _reply(self, session: Session, request: Request, plan: Plan) -> AsyncIterator[Say]:
-        """Let the chat model answer."""
-        self._show(session, plan, "answering")
-        note = prompt.time_note(request.text, session.clock.wall())
-        messages = self._prefix(session, request.turn)
-        messages.append(Message("user", prompt.user_content(request.text, (), (note,))))
-        chat = ChatRequest(messages, slot=session.id, max_tokens=self.limits.answer_tokens)
-        async with aclosing(self.host.get(ChatModel).chat(chat)) as deltas:
+    async def _turn(self, run: Run, memo: _Memo) -> AsyncIterator[Say]:
+        tools = {tool.name: tool for tool in self.host.tools()}
+        route = Route(run.request.text, ())
+        talk = True
+        if tools and run.request.text.strip():
+            self.show(run, "choosing")
+            parts, route = await self.chooser.parts(run.request.text, tools, self._asker(run), memo.before)
+            run.plan.candidates = [(name, round(score, 3)) for name, score in route.ranked[:4]]
+            if learned := self.chooser.corrected(run.request.text, memo.before, parts):
+                await self.chooser.correct(learned.text, learned.tool)
+            talk = any(part.tool == NONE for part in parts)
+            if used := [part for part in parts if part.tool != NONE]:
+                await self._act_on(run, used, tools)
+                memo.before = Before(used[-1].words, used[-1].tool)
+                if not talk:
+                    await self._observe(run, route, tools)
+        async for say in self._reply(run, tools, route, talk):
+            yield say
+
+    def _asker(self, run: Run) -> arguments.AskJson:
+        """How the chooser and the arguments ask the model: at the end of this turn's prompt, under a grammar."""
+
+        async def ask(instruction: str, schema: dict[str, Any]) -> str:
+            if spent := run.spent():
+                raise OmniError(spent)
+            lines = [outcome.line() for outcome in run.outcomes]
+            messages = self.prefix(run.session, run.request.turn)
+            note = prompt.time_note(run.request.text, run.session.clock.wall())
+            content = prompt.user_content(run.request.text, lines, (note, "", instruction))
+            messages.append(Message("user", content))
+            if prompt.is_tainted(messages):
+                run.plan.tainted = True  # what the model chooses now may be what that text suggested
+            room = min(300, max(16, run.limits.tokens - run.plan.completion_tokens))
+            text = [say.text async for say in self.chat(run, messages, max_tokens=room, schema=schema)]
+            return "".join(text)
+
+        return ask
+
+    async def chat(self, run: Run, messages: Sequence[Message], **options: Any) -> AsyncIterator[Say]:
+        """Let the model write; the plan counts its tokens."""
+        request = ChatRequest(list(messages), slot=run.session.id, **options)
+        async with aclosing(self.host.get(ChatModel).chat(request)) as deltas:
             async for delta in deltas:
+                if delta.finish:
+                    run.plan.prompt_tokens += delta.prompt_tokens
+                    run.plan.cached_tokens += delta.cached_tokens
+                    run.plan.completion_tokens += delta.completion_tokens
                 if delta.text:
                     yield Say(delta.text)
 
-    def _show(self, session: Session, plan: Plan, state: str) -> None:
+    # -- acting ---------------------------------------------------------------------------------
+
+    async def _act_on(self, run: Run, parts: Sequence[Part], tools: dict[str, Tool]) -> None:
+        """Carry out the parts: pure ones that rest on nothing side by side, the others in the order they were said."""
+        waiting: list[tuple[Step, Tool]] = []
+        for part in parts:
+            tool = tools[part.tool]
+            alone = part.bound or tool.effect is not Effect.PURE
+            if alone:
+                await self._run_together(run, waiting)
+            if run.plan.note:
+                return
+            step = await self._prepare(run, part, tool)
+            if step is None:
+                continue
+            waiting.append((step, tool))
+            if alone:
+                await self._run_together(run, waiting)
+        await self._run_together(run, waiting)
+
+    async def _prepare(self, run: Run, part: Part, tool: Tool) -> Step | None:
+        """A step with its arguments; None (with the outcome noted) when they can't be had or the budget is spent."""
+        if spent := run.spent():
+            run.plan.note = spent
+            return None
+        needs = tuple(step.id for step in run.plan.steps) if part.bound else ()
+        step = run.plan.add(tool.name, part.words, effect=tool.effect.value, how=part.how, needs=needs)
+        self.show(run, "choosing")
+        context = "\n".join(outcome.line() for outcome in run.outcomes)
+        try:
+            step.arguments, _ = await arguments.arguments_for(tool, part.words, self._asker(run), context=context)
+        except BadInput as error:
+            step.state, step.error = "failed", str(error)
+            run.outcomes.append(Outcome(step, error=str(error)))
+            return None
+        return step
+
+    async def _run_together(self, run: Run, waiting: list[tuple[Step, Tool]]) -> None:
+        """Run these steps side by side and empty the list."""
+        steps, waiting[:] = list(waiting), []
+        if not steps:
+            return
+        self.show(run, "acting")
+        async with asyncio.TaskGroup() as group:
+            for step, tool in steps:
+                group.create_task(act(run, step, tool), name=f"tool {tool.name}")
+        order = {step.id: index for index, step in enumerate(run.plan.steps)}
+        run.outcomes.sort(key=lambda outcome: order[outcome.step.id])
+        self.show(run, "acting")
+
+    async def _observe(self, run: Run, route: Route, tools: dict[str, Tool]) -> None:
+        """Look at what came back: while another near tool may be needed too, ask the model for the next step."""
+        while any(o.result is not None and not (o.result.say or o.result.script) for o in run.outcomes):
+            used = {step.tool for step in run.plan.steps}
+            near = [name for name, score in route.ranked if score >= FOLLOW_UP and name not in (NONE, *used)][:3]
+            if not near or self.host.get(ChatModel).native_tools:
+                return
+            if spent := run.spent():
+                run.plan.note = spent
+                return
+            schema = {
+                "type": "object",
+                "properties": {"next": {"enum": [*near, "answer"]}},
+                "required": ["next"],
+                "additionalProperties": False,
+            }
+            written = await self._asker(run)(_next_step(run, near, tools), schema)
+            name = json.loads(written).get("next", "answer") if written.startswith("{") else "answer"
+            if name not in near:
+                return
+            await self._act_on(run, [Part(run.request.text, name, "model", bound=True)], tools)
+
+    # -- answering ------------------------------------------------------------------------------
+
+    async def _reply(self, run: Run, tools: dict[str, Tool], route: Route, talk: bool) -> AsyncIterator[Say]:
+        """What the tools said themselves goes out as it is; the model puts the rest into words."""
+        self.show(run, "answering")
+        untold: list[Outcome] = []
+        for outcome in run.outcomes:
+            result = outcome.result
+            if result is not None and result.script:
+                for line in result.script:
+                    yield Say(line.text, tuple(line.drawing))
+            elif result is not None and result.say:
+                yield Say(result.say.rstrip() + " ")
+            elif result is None:
+                yield Say(outcome.error.rstrip() + " ")
+            else:
+                untold.append(outcome)
+        if run.plan.note:
+            yield Say(run.plan.note + " ")
+        if not untold and not talk:
+            return
+        if talk and not run.outcomes and tools and self.host.get(ChatModel).native_tools:
+            async for say in native_reply(self, run, tools, route):
+                yield say
+            return
+        messages = self.prefix(run.session, run.request.turn)
+        note = prompt.time_note(run.request.text, run.session.clock.wall())
+        lines = [outcome.line() for outcome in untold]
+        messages.append(Message("user", prompt.user_content(run.request.text, lines, (note,))))
+        async for say in self.chat(run, messages, max_tokens=run.limits.answer_tokens):
+            yield say
+
+    def show(self, run: Run, state: str) -> None:
         """Publish the plan as it stands."""
-        plan.state = state
-        session.bus.publish(
-            session.event(PlanUpdated, turn=plan.turn, revision=plan.revision, plan=plan.as_json())
-        )
+        run.plan.state = state
+        event = run.session.event(PlanUpdated, turn=run.plan.turn, revision=run.plan.revision, plan=run.plan.as_json())
+        run.session.bus.publish(event)
+
+
+def _next_step(run: Run, near: Sequence[str], tools: dict[str, Tool]) -> str:
+    """The question whether another tool is needed before answering."""
+    lines = ["Is one more tool needed before this request can be answered? Answer with JSON.", ""]
+    lines += [f"- {name}: {tools[name].description.split('. ')[0].rstrip('.')}" for name in near]
+    lines += ["- answer: no, the results above are enough"]
+    return "\n".join(lines)

@@ -1,0 +1,185 @@
+"""Understanding a request: its parts, and the tool each needs.
+
+Examples decide where they can, a tool's own reading of the words comes next, and only what is left
+is asked of the model: a short list, with the nearest examples as demonstrations, under a grammar.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from omni.capabilities import Embedder, Memory, Moment
+from omni.errors import BadInput, CapabilityUnavailable, OmniError
+from omni.planner import arguments
+from omni.planner.selection import NONE, WORDS_SURE, Example, ExampleIndex, Route, demonstrations, embed_words
+from omni.planner.split import refers_back, split
+from omni.tools import Tool
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from omni.host.host import Host
+    from omni.planner.arguments import AskJson
+
+#: What a correction is called in the shared memory.
+CORRECTION = "correction"
+#: Without a model to ask, the nearest tool is taken from this score on.
+ALONE = 0.5
+
+_ELLIPSIS = re.compile(
+    r"^\W*(and|what about|how about|make (it|that)|no|not|i meant|i mean|now|then|or|but|also|same)\b", re.I
+)
+_CORRECTING = re.compile(r"^\W*(no\b|not |i meant|i mean|that's wrong|wrong)", re.I)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A piece of the request and the tool it needs ("none": just talk); `bound` when it rests on earlier parts."""
+
+    words: str
+    tool: str
+    how: str
+    bound: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """What the last turn with a tool was: "and in kilometres?" goes on from there."""
+
+    words: str
+    tool: str
+
+
+class Chooser:
+    """Chooses tools for requests. One for all sessions: the index of examples is shared."""
+
+    def __init__(self, host: Host, folder: Path | None = None) -> None:
+        self.host = host
+        self._folder = folder
+        self._index: ExampleIndex | None = None
+        self._learned: list[Example] | None = None
+
+    async def index(self, tools: Sequence[Tool]) -> ExampleIndex:
+        """The index of these tools' examples and of the corrections so far."""
+        if self._learned is None:
+            self._learned = await self._recall_corrections()
+        if self._index is None:
+            self._index = self._make_index()
+        try:
+            await self._index.prepare(tools, self._learned)
+        except CapabilityUnavailable:
+            self._index = ExampleIndex(embed_words, sure=WORDS_SURE)
+            await self._index.prepare(tools, self._learned)
+        return self._index
+
+    def _make_index(self) -> ExampleIndex:
+        try:
+            self.host.get(Embedder, space="text")
+        except CapabilityUnavailable:
+            return ExampleIndex(embed_words, sure=WORDS_SURE)
+
+        async def embed(texts: Sequence[str]) -> Any:
+            return await self.host.get(Embedder, space="text").embed_text(texts)
+
+        return ExampleIndex(embed, self._folder)
+
+    async def parts(
+        self, text: str, tools: dict[str, Tool], ask: AskJson, before: Before | None = None
+    ) -> tuple[list[Part], Route]:
+        """The parts of a request, and where the whole of it pointed."""
+        index = await self.index(list(tools.values()))
+        routes = await split(text, index)
+        if before and len(routes) == 1 and len(text.split()) <= 9 and _ELLIPSIS.match(text) and before.tool in tools:
+            route = _continued(routes[0], before)
+            name = await self._ask_which(route, [before.tool, *route.short_list(2)], tools, ask)
+            return [Part(text, name, "model", bound=True)], route
+        parts = []
+        for position, route in enumerate(routes):
+            name, how = await self.choose(route, tools, ask)
+            parts.append(Part(route.text, name, how, bound=position > 0 and refers_back(route.text)))
+        return parts, routes[0]
+
+    async def choose(self, route: Route, tools: dict[str, Tool], ask: AskJson) -> tuple[str, str]:
+        """The tool for one part and how it was chosen."""
+        decided = route.decided
+        if decided and decided != NONE:
+            return decided, "example"
+        for name in route.short_list():
+            tool = tools[name]
+            if tool.extract is not None and arguments.certain(tool, route.text) is not None:
+                return name, "words"
+        if decided == NONE:
+            return NONE, "example"
+        return await self._ask_which(route, route.short_list(), tools, ask), "model"
+
+    async def _ask_which(self, route: Route, names: Sequence[str], tools: dict[str, Tool], ask: AskJson) -> str:
+        names = list(dict.fromkeys(names))
+        schema = {
+            "type": "object",
+            "properties": {"tool": {"enum": [*names, NONE]}},
+            "required": ["tool"],
+            "additionalProperties": False,
+        }
+        try:
+            chosen = json.loads(await ask(which_tool(route, names, tools), schema))["tool"]
+        except CapabilityUnavailable:
+            return route.best if route.score >= ALONE else NONE
+        except (json.JSONDecodeError, KeyError, TypeError, BadInput):
+            return NONE
+        return chosen if chosen in names else NONE
+
+    # -- corrections --------------------------------------------------------------------------
+
+    async def correct(self, words: str, tool: str) -> str:
+        """Learn that `tool` (or "none") is right for these words.
+
+        Returns the id that `revoke` takes; empty where no memory keeps it beyond this run.
+        """
+        learned = Example(words, tool, learned=True)
+        self._learned = [e for e in self._learned or [] if e.text != words] + [learned]
+        try:
+            now = time.time()
+            moment = Moment(CORRECTION, words, now, now, data={"tool": tool})
+            return (await self.host.get(Memory).remember([moment]))[0]
+        except OmniError:
+            return ""
+
+    async def revoke(self, correction: str) -> None:
+        """Forget a correction."""
+        await self.host.get(Memory).forget([correction])
+        self._learned = None
+
+    async def _recall_corrections(self) -> list[Example]:
+        try:
+            recalled = await self.host.get(Memory).recall(sources=[CORRECTION], limit=200)
+        except OmniError:
+            return []
+        return [Example(r.moment.text, str(r.moment.data.get("tool", NONE)), learned=True) for r in recalled]
+
+    def corrected(self, text: str, before: Before | None, parts: Sequence[Part]) -> Example | None:
+        """What "no, I meant the camera" teaches: the last request, with the tool that is taken now."""
+        if before is None or not _CORRECTING.match(text) or len(parts) != 1:
+            return None
+        now = parts[0].tool
+        return Example(before.words, now) if now not in (NONE, before.tool) else None
+
+
+def _continued(route: Route, before: Before) -> Route:
+    """The route of a request that goes on from the last one, its example first."""
+    return Route(route.text, route.ranked, (Example(before.words, before.tool), *route.near))
+
+
+def which_tool(route: Route, names: Sequence[str], tools: dict[str, Tool]) -> str:
+    """The question to the model: which of these few, with the nearest examples as demonstrations."""
+    lines = ["Which tool does this request need? Answer with JSON.", ""]
+    lines += [f"- {name}: {tools[name].description.split('. ')[0].rstrip('.')}" for name in names]
+    lines += [f"- {NONE}: just talk, or answer from general knowledge", "", "Examples:"]
+    for example in reversed(demonstrations(route, [*names, NONE])):
+        lines.append(f'"{example.text}" -> {{"tool": "{example.tool}"}}')
+    lines.append(f'"{route.text}" ->')
+    return "\n".join(lines)

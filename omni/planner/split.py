@@ -1,0 +1,75 @@
+"""One request or several: "set a timer for eight minutes and remember that I like my eggs soft".
+
+A request is cut at a conjunction only where both sides, taken alone, are near to a tool's examples:
+"fish and chips" stays whole.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from omni.planner.selection import NONE, ExampleIndex, Route
+
+_JOINTS = re.compile(
+    r"\s*(?:;|[,.]?\s+(?:and then|and also|and after that|after that|and|then|also|plus)\s+"
+    r"|,\s+(?=(?:what|how|when|where|which|please)\b)|[.?!]\s+(?=\S))\s*",
+    re.IGNORECASE,
+)
+#: Each side of a cut must be at least this near to one of its tool's examples.
+SIDE = 0.42
+#: A request with more joints than this is prose, not a list of orders.
+MOST_JOINTS = 6
+
+_BACK_REFERENCE = re.compile(
+    r"\b(it|its|that|this|them|they|those|these|there|the (?:result|total|answer|error|text|file|sum|amount|number))\b",
+    re.IGNORECASE,
+)
+
+
+def candidate_cuts(text: str) -> list[tuple[str, str]]:
+    """Every way to cut the text in two at a joint."""
+    cuts = []
+    for match in list(_JOINTS.finditer(text))[:MOST_JOINTS]:
+        left, right = text[: match.start()].strip(" ,;."), text[match.end() :].strip(" ,;")
+        if len(left.split()) >= 2 and len(right.split()) >= 2:
+            cuts.append((left, right))
+    return cuts
+
+
+def refers_back(text: str) -> bool:
+    """Whether a part can't be understood without what came before it."""
+    return bool(_BACK_REFERENCE.search(text))
+
+
+async def split(text: str, index: ExampleIndex) -> list[Route]:
+    """The parts of a request with where each points; one part where no cut is convincing."""
+    cuts = candidate_cuts(text)
+    texts = [text, *(side for cut in cuts for side in cut)]
+    routes = await index.routes(texts)
+    whole, sides = routes[0], routes[1:]
+    pairs = [(sides[i], sides[i + 1]) for i in range(0, len(sides), 2)]
+    best = max((p for p in pairs if _convincing(p, whole)), key=_strength, default=None)
+    if best is None:
+        return [whole]
+    left, right = best
+    return [*await _again(left, index), *await _again(right, index)]
+
+
+async def _again(route: Route, index: ExampleIndex) -> list[Route]:
+    return await split(route.text, index) if candidate_cuts(route.text) else [route]
+
+
+def _strength(pair: Sequence[Route]) -> float:
+    return sum(route.score for route in pair)
+
+
+def _convincing(pair: Sequence[Route], whole: Route) -> bool:
+    """Both sides are near to a tool, not the same one, and the cut does not lose what the whole was near to."""
+    left, right = pair
+    return (
+        min(left.score, right.score) >= SIDE
+        and NONE not in (left.best, right.best)
+        and left.best != right.best
+        and max(left.score, right.score) > whole.score - 0.05
+    )
