@@ -256,7 +256,7 @@ class Moment:
     """One thing that happened: `start` and `end` are Unix seconds.
 
     `source` is who made it ("speech", "screen", "camera", "document", "image", "tool", "drawing",
-    "summary", "video", "photo"); `text` is what full-text search reads; `vectors` maps the name of a
+    "summary", "note", "video", "photo"); `text` is what full-text search reads; `vectors` maps the name of a
     space to a unit vector; `data` is JSON-ready and comes back as it was; `media` are paths or references.
     """
 
@@ -279,6 +279,32 @@ class Recalled:
     moment: Moment
     score: float
     ranks: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class PastSession:
+    """One conversation in the history; `start` and `end` are Unix seconds."""
+
+    id: str
+    title: str  #: its first words
+    start: float
+    end: float
+    turns: int  #: how many times the person spoke or typed
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryStats:
+    """How the memory stands."""
+
+    moments: int
+    waiting: int  #: acknowledged and safe in the journal, not in the tables yet
+    by_source: dict[str, int]
+    spaces: dict[str, int]  #: vectors per space
+    bytes: int
+    oldest: float | None  #: Unix seconds
+    newest: float | None
+    writer: bool  #: whether this process writes the tables; otherwise it hands over through the journal
+    trouble: str = ""  #: why writing fails at present, in a sentence
 
 
 @runtime_checkable
@@ -316,6 +342,42 @@ class Memory(Capability, Protocol):
     ) -> int:
         """Really delete, then compact. Returns how many moments went. No filter at all is an error."""
 
+    async def sessions(self, query: str = "", *, limit: int = 50) -> list[PastSession]:
+        """Past conversations, the latest first; with a query, those in which it was talked about, best first."""
+
+    async def timeline(
+        self,
+        session: str = "",
+        *,
+        sources: Sequence[str] = (),
+        after: float | None = None,
+        before: float | None = None,
+        limit: int = 1000,
+    ) -> list[Moment]:
+        """What happened, in order of time: of one conversation, or of all. The last `limit` moments."""
+
+    def export(
+        self,
+        *,
+        sessions: Sequence[str] = (),
+        sources: Sequence[str] = (),
+        after: float | None = None,
+        before: float | None = None,
+    ) -> AsyncIterator[Moment]:
+        """Everything that fits, in order of time, however much it is."""
+
+    async def summarise(
+        self, session: str, said: Sequence[Message], *, turns: tuple[int, int] = (0, 0), words: int = 120, keep: bool = True
+    ) -> str:
+        """What was `said`, in about so many words, for when the context is full.
+
+        Kept as a moment of the source "summary" over `turns` (first, last) unless `keep` is False; it
+        goes when what it rests on is forgotten. A "system" message in `said` is an earlier summary.
+        """
+
+    async def stats(self) -> MemoryStats:
+        """Counts and sizes."""
+
 
 #: By the name a manifest uses.
 BY_NAME: dict[str, type] = {
@@ -328,5 +390,5 @@ BY_NAME: dict[str, type] = {
 
 def describe(capability: type) -> str:
     """A capability's name as people say it: "speech to text"."""
-    doc = (capability.__doc__ or capability.__name__).strip().splitlines()[0]
+    doc = (capability.__doc__ or capability.__name__).strip().splitlines()[0].split(". ")[0]
     return doc.rstrip(".?").lower()

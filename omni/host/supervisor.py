@@ -166,7 +166,7 @@ class Supervisor:
                 if not full or mailbox.taken != taken:
                     seen[mailbox] = (mailbox.taken, now)
                 elif now - since >= self.policy.stuck_s:
-                    return f"it has not read its mailbox for {now - since:.0f} s"
+                    return f"it has not read its mailbox for {self.policy.stuck_s:g} s"
         if task.cancelled():
             return "it was cancelled from inside"
         error = task.exception()
