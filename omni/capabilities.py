@@ -367,7 +367,13 @@ class Memory(Capability, Protocol):
         """Everything that fits, in order of time, however much it is."""
 
     async def summarise(
-        self, session: str, said: Sequence[Message], *, turns: tuple[int, int] = (0, 0), words: int = 120, keep: bool = True
+        self,
+        session: str,
+        said: Sequence[Message],
+        *,
+        turns: tuple[int, int] = (0, 0),
+        words: int = 120,
+        keep: bool = True,
     ) -> str:
         """What was `said`, in about so many words, for when the context is full.
 
@@ -383,7 +389,8 @@ class Memory(Capability, Protocol):
 BY_NAME: dict[str, type] = {
     protocol.__name__: protocol
     for protocol in (
-        Transcriber, VoiceActivity, Synthesizer, ChatModel, Embedder, Reranker, VisionModel, TextReader, AudioTagger, Memory,
+        Transcriber, VoiceActivity, Synthesizer, ChatModel, Embedder, Reranker, VisionModel, TextReader, AudioTagger,
+        Memory,
     )
 }  # fmt: skip
 
