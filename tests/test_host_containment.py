@@ -235,6 +235,6 @@ async def test_a_failed_stage_leaves_no_mailbox_behind(tmp_path):
     bad = write_plugin(tmp_path, "cont_mailbox", stage_plugin("bad", leak), STAGE % "bad")
     async with running(tmp_path, bad, restarts=QUICK) as host, session_of(host) as session:
         async with asyncio.timeout(5):
-            while state(host, "cont_mailbox")[0] != "quarantined":
+            while state(host, "cont_mailbox")[0] != "quarantined":  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         assert [m.owner for m in session.bus.mailboxes() if m.owner] == []

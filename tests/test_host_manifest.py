@@ -60,7 +60,12 @@ def test_a_good_manifest_is_read_and_nothing_imported(tmp_path):
         ('"VideoFrame"', '"VideoFrames"', 12, "did you mean 'VideoFrame'?"),
         ('"pure"', '"harmless"', 17, "'pure', 'idempotent', 'mutating' or 'consequential'"),
         ("camera", "camrea", 22, "Did you mean 'camera'?"),
-        ("[config.voice]\ntype", "[config.voice]\ntyp", 25, "unknown key 'typ' in [config.voice]. Did you mean 'type'?"),
+        (
+            "[config.voice]\ntype",
+            "[config.voice]\ntyp",
+            25,
+            "unknown key 'typ' in [config.voice]. Did you mean 'type'?",
+        ),
         ('">=1.0,<2"', '"one point oh"', 3, "is not a range"),
         ("omni_photos.plugin:plugin", "omni_photos.plugin", 4, "'entry'"),
         ('id = "photos"', 'id = "Photos!"', 1, "'id'"),

@@ -151,7 +151,7 @@ def test_a_call_ends_at_its_deadline_even_when_the_plugin_ignores_it(tmp_path):
 
         loop = asyncio.get_running_loop()
         proxy = host_with(tmp_path, a=[embedder(Fake(lambda texts: stubborn(texts)), deadline_s=5)]).get(Embedder)
-        with pytest.raises(DeadlineExceeded, match="a/fake .embed_text. took longer than 5 s"):
+        with pytest.raises(DeadlineExceeded, match=r"a/fake .embed_text. took longer than 5 s"):
             await proxy.embed_text(["x"])
         assert loop.time() == pytest.approx(5 + deadlines.GRACE_S)
         assert len(deadlines.abandoned) == 1
@@ -176,7 +176,9 @@ def test_cancellation_reaches_the_plugin_and_is_no_failure(tmp_path):
     run_virtual(main())
 
 
-@pytest.mark.parametrize("error", [ValueError("odd"), SystemExit(3), MemoryError(), PluginError("x"), ModelMissing("y")])
+@pytest.mark.parametrize(
+    "error", [ValueError("odd"), SystemExit(3), MemoryError(), PluginError("x"), ModelMissing("y")]
+)
 def test_a_failing_plugin_is_replaced_by_the_next_offer_in_the_same_call(tmp_path, error):
     async def main():
         bad, good = Fake(fails(error)), Fake()
@@ -268,7 +270,7 @@ def test_features_choose_the_offer(tmp_path):
         assert both.calls == 2
         with pytest.raises(CapabilityUnavailable, match="space=audio"):
             host.get(Embedder, space="audio")
-        with pytest.raises(CapabilityUnavailable, match="No plugin offers puts candidates in order for a query."):
+        with pytest.raises(CapabilityUnavailable, match=r"No plugin offers puts candidates in order for a query."):
             host.get(Reranker)
 
     run_virtual(main())
@@ -382,7 +384,7 @@ def test_a_capability_without_a_healthy_plugin_says_why(tmp_path):
     async def main():
         host = host_with(tmp_path, speech=[embedder(Fake())])
         host.supervisor.set_state("speech", "quarantined", "its stage failed 5 times.")
-        with pytest.raises(CapabilityUnavailable, match="'speech' is quarantined. its stage failed 5 times"):
+        with pytest.raises(CapabilityUnavailable, match=r"'speech' is quarantined. its stage failed 5 times"):
             host.get(Embedder)
 
     run_virtual(main())

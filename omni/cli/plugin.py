@@ -1,0 +1,150 @@
+"""`omni plugin`: what is installed, what it may do, what it costs, and why something does not run.
+
+Only manifests are read here; no plugin is imported.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from omni.host.records import PluginRecord
+
+app = typer.Typer(name="plugin", help="List, install and govern plugins.", no_args_is_help=True)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+Sources = Annotated[list[Path] | None, typer.Option("--plugin", help="A folder with a plugin to include from source.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Grant what it asks for without asking.")]
+Id = Annotated[str, typer.Argument(metavar="ID", help="The plugin's id, as `omni plugin list` shows it.")]
+
+
+def _data_dir() -> Path:
+    from omni.config import default_data_dir
+
+    return default_data_dir()
+
+
+@app.command("list")
+def list_plugins(as_json: AsJson = False, plugin: Sources = None) -> None:
+    """State, version and cost of every plugin, and why one is refused. Loads none of them."""
+    from omni.host.overview import overview
+
+    records = overview(_data_dir(), plugin or ())
+    if as_json:
+        sys.stdout.write(json.dumps([record.as_dict() for record in records], indent=1) + "\n")
+        return
+    if not records:
+        sys.stdout.write("No plugins are installed. `omni plugin install NAME` adds one.\n")
+        return
+    _print_table(records)
+
+
+def _print_table(records: list[PluginRecord]) -> None:
+    """A plain table: the wide column is last, so that nothing needs to be cut."""
+    rows = [("PLUGIN", "VERSION", "STATE", "TIER", "LOAD", "RAM", "")]
+    for record in records:
+        load = f"{record.load_s:.2f} s" if record.load_s else "-"
+        ram = f"{record.ram_mb:.0f} MB" if record.ram_mb else "-"
+        summary = record.manifest.summary if record.manifest else ""
+        why = record.reason or summary
+        rows.append((record.id, record.version or "-", record.state, record.isolation, load, ram, why))
+    widths = [max(len(row[column]) for row in rows) for column in range(6)]
+    for number, row in enumerate(rows):
+        cells = [cell.rjust(width) if column in (4, 5) else cell.ljust(width) for column, (cell, width) in
+                 enumerate(zip(row[:6], widths, strict=True))]  # fmt: skip
+        line = "  ".join([*cells, row[6]]).rstrip()
+        colour = {"refused": "yellow", "degraded": "yellow", "quarantined": "red"}.get(row[2])
+        typer.secho(line, bold=number == 0, fg=colour if number else None)
+
+
+@app.command()
+def info(plugin_id: Id, as_json: AsJson = False, plugin: Sources = None) -> None:
+    """Everything a plugin's manifest says, and how its last run went."""
+    from omni.host.discovery import find_one
+    from omni.host.overview import overview
+
+    record = find_one(plugin_id, overview(_data_dir(), plugin or ()))
+    if as_json:
+        sys.stdout.write(json.dumps(record.as_dict(), indent=1) + "\n")
+        return
+    for line in describe(record):
+        sys.stdout.write(line + "\n")
+
+
+def describe(record: PluginRecord) -> list[str]:
+    """A plugin in lines a person reads before letting it run."""
+    lines = [f"{record.name} ({record.id}) {record.version}", f"  state        {record.state}"]
+    if record.reason:
+        lines.append(f"  why          {record.reason}")
+    manifest = record.manifest
+    if manifest is None:
+        return lines
+    enforced = "enforced" if record.isolation == "process" else "advisory: it runs in Omni's own process"
+    isolation = "a process of its own" if record.isolation == "process" else "Omni's process"
+    models = [*manifest.models.required, *(f"{model} (optional)" for model in manifest.models.optional)]
+    facts = [
+        ("what", manifest.summary),
+        ("licence", manifest.licence),
+        ("runs in", isolation),
+        ("may", f"{', '.join(manifest.permissions.sentences()) or 'nothing beyond computing'} ({enforced})"),
+        ("needs", f"{manifest.resources.ram_mb} MB of memory, {manifest.resources.threads} threads"),
+        ("models", ", ".join(models)),
+        ("offers", ", ".join(sorted(manifest.offered()))),
+        ("tools", ", ".join(tool.name for tool in manifest.tools)),
+        ("panels", ", ".join(panel.id for panel in manifest.panels)),
+        ("commands", ", ".join(f"omni {command.name}" for command in manifest.commands)),
+        ("settings", ", ".join(f"plugins.{record.id}.{key}" for key in manifest.config)),
+        ("last load", f"{record.load_s:.2f} s, {record.ram_mb:.0f} MB" if record.load_s else ""),
+    ]
+    return lines + [f"  {name:<12} {value}" for name, value in facts if value]
+
+
+@app.command()
+def enable(plugin_id: Id, yes: Yes = False) -> None:
+    """Let a plugin run, after showing what it asks for."""
+    from omni.host.discovery import find_one
+    from omni.host.overview import overview
+
+    record = find_one(plugin_id, overview(_data_dir()))
+    grant(record, yes=yes)
+    sys.stdout.write(f"{plugin_id} is enabled; it runs from the next start.\n")
+
+
+@app.command()
+def disable(plugin_id: Id) -> None:
+    """Keep a plugin from running; it stays installed."""
+    from omni.host.discovery import find_one
+    from omni.host.overview import overview
+    from omni.host.registry import Registry
+
+    find_one(plugin_id, overview(_data_dir()))
+    registry = Registry.read(_data_dir())
+    registry.of(plugin_id).enabled = False
+    registry.save()
+    sys.stdout.write(f"{plugin_id} is disabled from the next start. `omni plugin enable {plugin_id}` undoes this.\n")
+
+
+def grant(record: PluginRecord, *, yes: bool, isolated: bool | None = None, environment: str = "") -> None:
+    """Show what a plugin asks for and costs, ask once, and record the yes. Raises `Refused` at a no."""
+    from omni.errors import Refused
+    from omni.host.registry import Registry
+
+    for line in describe(record):
+        sys.stdout.write(line + "\n")
+    if not yes and not typer.confirm("Let it?", default=False):
+        raise Refused(f"{record.id} was not allowed to run.", "Nothing was changed.")
+    registry = Registry.read(_data_dir())
+    entry = registry.of(record.id)
+    entry.enabled = True
+    entry.granted = record.manifest.permissions.asked() if record.manifest else {}
+    entry.state = ""
+    if isolated is not None:
+        entry.isolated = isolated
+    if environment:
+        entry.environment = environment
+    registry.save()

@@ -1,0 +1,39 @@
+"""All plugins as they were left by the last run, without loading any: what `omni plugin list` shows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from omni.host.discovery import discover
+from omni.host.records import PluginRecord
+from omni.host.registry import Registry, exceeds
+
+
+def overview(data_dir: Path, sources: Iterable[Path] = ()) -> list[PluginRecord]:
+    """A record for each plugin there is, by id: what is so now (refused, disabled), else the last run's state."""
+    registry = Registry.read(data_dir)
+    records = []
+    for found in discover(sources, registry.environments()):
+        record = PluginRecord.of(found)
+        remembered = registry.plugins.get(found.id)
+        if remembered is not None:
+            record.load_s, record.ram_mb = remembered.load_s, remembered.ram_mb
+            record.enabled = remembered.enabled
+            if remembered.isolated:
+                record.isolation = "process"
+            more = []
+            if found.manifest and remembered.granted is not None:
+                more = exceeds(found.manifest.permissions.asked(), remembered.granted)
+            if found.refusal:
+                pass
+            elif not remembered.enabled:
+                record.state, record.reason = "refused", "It is disabled."
+            elif more:
+                record.state, record.reason = "refused", f"It asks for more than was granted: {', '.join(more)}."
+            elif remembered.state and remembered.version == record.version:
+                record.state, record.reason = remembered.state, remembered.reason
+                if record.state == "refused":  # what refused it then does not hold now
+                    record.state, record.reason = "found", ""
+        records.append(record)
+    return sorted(records, key=lambda record: record.id)
