@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from omni.errors import BadInput
 from omni_tools.expressions import read_equation, read_expression
+from omni_tools.whiteboard.saying import spoken
 
 if TYPE_CHECKING:
     from sympy import Expr, Symbol
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 class Step:
     """One line on the board.
 
-    `formula` is what stands there now (sympy, unevaluated where it must look as written), `operation`
+    `formula` is what stands there now (sympy, unevaluated where it must look as written; or MathML), `operation`
     is a stable word ("subtract", "divide", ...) with its `operand` as spoken, `say` what is said while
     it is written, `why` the reason, for the one who asks.
     """
@@ -65,70 +66,6 @@ def solve(text: str) -> Solution:
     if degree == 2:
         return _quadratic(text, given, unknown)
     return _linear(text, given, unknown)
-
-
-# --- saying mathematics ------------------------------------------------------------------------------
-
-
-def spoken(value: Any) -> str:
-    """A value or a formula in words: `3/2` is "three halves" to a voice as "3 over 2"."""
-    import sympy
-
-    if isinstance(value, sympy.core.relational.Relational):
-        words = {
-            "Equality": "equals",
-            "StrictLessThan": "is less than",
-            "StrictGreaterThan": "is greater than",
-            "LessThan": "is at most",
-            "GreaterThan": "is at least",
-        }
-        return f"{spoken(value.lhs)} {words[type(value).__name__]} {spoken(value.rhs)}"
-    value = sympy.sympify(value)
-    if value.is_Integer:
-        return f"minus {-value}" if value < 0 else str(value)
-    if value.is_Rational:
-        return f"{'minus ' if value < 0 else ''}{abs(value.p)} over {value.q}"
-    if value.is_Add:
-        text = ""
-        for index, term in enumerate(_ordered(value)):
-            negative = term.could_extract_minus_sign()
-            text += (" minus " if negative else " plus ") if index else ("minus " if negative else "")
-            text += spoken(-term if negative else term)
-        return text
-    if value.is_Pow:
-        if value.exp == sympy.Rational(1, 2):
-            return f"the square root of {spoken(value.base)}"
-        if value.exp == -1:
-            return f"1 over {spoken(value.base)}"
-        return f"{_grouped(value.base)} {'squared' if value.exp == 2 else f'to the power of {spoken(value.exp)}'}"
-    if value.is_Mul:
-        return _spoken_product(value)
-    return str(value)
-
-
-def _spoken_product(value: Expr) -> str:
-    import sympy
-
-    top, bottom = sympy.fraction(value)
-    if bottom != 1:
-        return f"{spoken(top)} over {_grouped(bottom)}"
-    if value.could_extract_minus_sign():
-        return f"minus {spoken(-value)}"
-    number, rest = value.as_coeff_Mul()
-    parts = [] if number == 1 else [spoken(number)]
-    parts += [_grouped(factor) for factor in sympy.Mul.make_args(rest) if factor != 1]
-    return (" " if rest.is_Symbol or rest.is_Pow else " times ").join(parts)
-
-
-def _grouped(value: Expr) -> str:
-    return f"the quantity {spoken(value)}" if value.is_Add else spoken(value)
-
-
-def _ordered(value: Expr) -> list[Expr]:
-    """The terms of a sum as they are written: highest power first."""
-    import sympy
-
-    return list(value.as_ordered_terms()) if value.free_symbols else list(sympy.Add.make_args(value))
 
 
 # --- linear ----------------------------------------------------------------------------------------------
@@ -187,8 +124,8 @@ def _move(now: Relational, term: Expr, what: str, steps: list[Step]) -> Relation
             verb,
             after,
             f"We {verb} {spoken(amount)} {preposition} both sides, which leaves {spoken(after)}.",
-            f"{spoken(amount).capitalize()} is {opposite} on one side; to {verb} it on both sides removes it there and keeps "
-            f"the balance. {what}",
+            f"{spoken(amount).capitalize()} is {opposite} on one side; to {verb} it on both sides removes it there "
+            f"and keeps the balance. {what}",
             spoken(amount),
         )
     )
@@ -209,7 +146,8 @@ def _scale(now: Relational, factor: Expr, unknown: Symbol, steps: list[Step]) ->
             verb,
             after,
             f"Then we {verb} both sides by {spoken(amount)}.{turned} So {spoken(after)}.",
-            f"{unknown} is {times} {spoken(amount)}, so to {verb} both sides by {spoken(amount)} leaves {unknown} alone.{turned}",
+            f"{unknown} is {times} {spoken(amount)}, so to {verb} both sides by {spoken(amount)} leaves {unknown} "
+            f"alone.{turned}",
             spoken(amount),
         )
     )
@@ -373,21 +311,17 @@ def _formula(steps: list[Step], numbers: tuple[Any, Any, Any], values: tuple[Any
     import sympy
 
     a, b, discriminant = numbers
-    shape = sympy.Eq(
-        unknown,
-        sympy.Mul(
-            sympy.Add(-b, sympy.Symbol("±") * sympy.sqrt(discriminant, evaluate=False), evaluate=False),
-            sympy.Pow(2 * a, -1, evaluate=False),
-            evaluate=False,
-        ),
-        evaluate=False,
+    # sympy has no plus-or-minus, so this one line is written as MathML
+    shape = (
+        f"<mrow><mi>{unknown}</mi><mo>=</mo><mfrac><mrow><mn>{-b}</mn><mo>±</mo>"
+        f"<msqrt><mn>{discriminant}</mn></msqrt></mrow><mn>{2 * a}</mn></mfrac></mrow>"
     )
     steps.append(
         Step(
             "formula",
             shape,
-            f"It does not factor nicely, so we use the formula: {unknown} is {spoken(-b)}, plus or minus the square root of "
-            f"{spoken(discriminant)}, over {spoken(2 * a)}.",
+            f"It does not factor nicely, so we use the formula: {unknown} is {spoken(-b)}, plus or minus the square "
+            f"root of {spoken(discriminant)}, over {spoken(2 * a)}.",
             "The quadratic formula comes from completing the square, and works for every quadratic.",
         )
     )
