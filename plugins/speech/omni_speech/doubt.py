@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import re
 import zlib
+
+from omni_speech.words import plain
 
 #: What Whisper writes into noise: the captions of its training videos (openai/whisper discussions #928, #679).
 _MADE_UP = frozenset({
@@ -15,19 +16,18 @@ _MADE_UP = frozenset({
 _WORDS_PER_SECOND = 7.0
 
 
-def plain(text: str) -> str:
-    """Lower case, letters and digits only, single spaces: what two texts are compared by."""
-    return re.sub(r"[^\w]+", " ", text.lower().replace("'", " ")).strip()
-
-
 def is_repetition(text: str, seconds: float) -> bool:
-    """Whether the decoder got caught in a loop: more words than can be said, or one phrase three times on end."""
+    """Whether the decoder got caught in a loop: more words than can be said, one phrase three times
+    on end, or all of it over again."""
     words = plain(text).split()
     if len(words) > 8 + _WORDS_PER_SECOND * seconds:
         return True
     data = text.encode()
     if len(data) > 60 and len(data) / len(zlib.compress(data)) > 2.4:
         return True
+    for period in range(4, len(words) - 2):
+        if words[period:] == words[: len(words) - period]:
+            return True
     for size in range(2, 7):
         for start in range(len(words) - 3 * size + 1):
             phrase = words[start : start + size]

@@ -4,7 +4,7 @@ Whisper was trained on windows of 30 s and its libraries pad to that, so a two-s
 much as half a minute. The encoder is a plain transformer over positions from 0: given the
 log-mel frames of the utterance and one second of silence it produces the same states for
 a fraction of the cost. In a very short window the decoder tends to repeat itself, so no window is
-shorter than four seconds, and what looks repeated is recognised again in a longer one.
+shorter than four seconds, times are asked for, and what still looks repeated is recognised again in a longer one.
 """
 
 from __future__ import annotations
@@ -186,22 +186,26 @@ class WhisperTranscriber:
     def _decode(
         self, encoded: Any, seconds: float, prompt: str, language: str, *, careful: bool = False
     ) -> tuple[_Piece, list[int]]:
-        """Greedy decoding, bounded by what can be said in that time; `careful` forbids repeated phrases."""
+        """Greedy decoding, bounded by what can be said in that time; `careful` forbids repeated phrases.
+
+        The model writes times among its words: it then ends where the speech ends, where without them it
+        repeats a sentence in one of five short windows.
+        """
         tokenizer = self._tokenizer(language)
         before = " ".join(part for part in (self._vocabulary, prompt) if part)
         given = tokenizer.encode(" " + before.strip()) if before else []
-        start = self._model.get_prompt(tokenizer, given, without_timestamps=True)
+        start = self._model.get_prompt(tokenizer, given)
         result = self._model.model.generate(
             encoded,
             [start],
             beam_size=1,
-            max_length=min(len(start) + 16 + int(8 * seconds), self._model.max_length),
+            max_length=min(len(start) + 16 + int(7 * seconds), self._model.max_length),
             return_scores=True,
             return_no_speech_prob=True,
             no_repeat_ngram_size=4 if careful else 0,
             repetition_penalty=1.1 if careful else 1.0,
         )[0]
-        tokens = [t for t in result.sequences_ids[0] if t < tokenizer.eot]
+        tokens = _within(result.sequences_ids[0], tokenizer.timestamp_begin, tokenizer.eot, seconds)
         logprob = result.scores[0] * len(result.sequences_ids[0]) / (len(result.sequences_ids[0]) + 1)
         text = tokenizer.decode(tokens).strip()
         return _Piece(text, (), float(logprob), float(result.no_speech_prob), len(tokens), language), tokens
@@ -214,6 +218,18 @@ class WhisperTranscriber:
             for w in found[0]
             if w["word"].strip()
         )
+
+
+def _within(tokens: list[int], first_time: int, end: int, seconds: float) -> list[int]:
+    """The text tokens of the segments that begin before the audio ends: what begins later was made up."""
+    kept: list[int] = []
+    for token in tokens:
+        if token >= first_time:
+            if kept and (token - first_time) * 0.02 >= seconds + 0.3:
+                break
+        elif token < end:
+            kept.append(token)
+    return kept
 
 
 def checked(audio: Audio) -> Audio:

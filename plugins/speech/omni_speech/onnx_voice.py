@@ -1,0 +1,86 @@
+"""What the two ONNX voices share: loading a graph with one inner value made visible, and word times from it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from omni_speech.phonemes import Pronounced
+
+
+def load_with_output(path: Path, inner: str, threads: int) -> tuple[Any, bool]:
+    """An ONNX Runtime session that also returns the graph's inner value `inner` (the phoneme durations).
+
+    A protobuf message that occurs twice is merged, so appending a `ModelProto` whose `graph` (field 7) holds
+    nothing but one more `output` (field 12) adds that output without a library for editing graphs.
+    Returns the session and whether it has the value; a graph without it is loaded as it is.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    # Workers that spin while they wait for the next piece would take the recogniser's cores.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    providers = ["CPUExecutionProvider"]
+    data = path.read_bytes()
+    try:
+        return onnxruntime.InferenceSession(data + _extra_output(inner), options, providers=providers), True
+    except Exception:  # the runtime raises classes of its own for a name the graph lacks
+        return onnxruntime.InferenceSession(data, options, providers=providers), False
+
+
+def _extra_output(name: str) -> bytes:
+    """`ModelProto{graph{output{name}}}` in protobuf's wire format (https://protobuf.dev/programming-guides/encoding/)."""
+    value_info = _field(1, name.encode())
+    return _field(7, _field(12, value_info))
+
+
+def _field(number: int, payload: bytes) -> bytes:
+    return _varint(number << 3 | 2) + _varint(len(payload)) + payload
+
+
+def _varint(value: int) -> bytes:
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+def word_times(
+    words: Sequence[Pronounced], owners: Sequence[int], durations: NDArray[np.float32], seconds: float
+) -> tuple[tuple[str, float, float], ...]:
+    """(written word, start, end) in seconds, for every word.
+
+    `owners[i]` is the word that token `i` belongs to (-1 for what lies between words), `durations` how long each
+    token takes in any unit; they are scaled to `seconds`. A word with no sound ends where it starts.
+    """
+    ends = np.cumsum(durations) * (seconds / max(float(np.sum(durations)), 1e-9))
+    starts = np.concatenate([[0.0], ends[:-1]])
+    owner = np.asarray(owners)
+    times: list[tuple[str, float, float]] = []
+    at = 0.0
+    for index, word in enumerate(words):
+        mine = np.flatnonzero(owner == index)
+        start, end = (float(starts[mine[0]]), float(ends[mine[-1]])) if mine.size else (at, at)
+        times.append((word.written, start, end))
+        at = end
+    return tuple(times)
+
+
+def fade_edges(audio: NDArray[np.float32], rate: int) -> NDArray[np.float32]:
+    """The audio with 3 ms ramps at both ends, so that pieces join without a click."""
+    ramp = min(int(rate * 0.003), audio.size // 2)
+    if ramp:
+        slope = np.linspace(0.0, 1.0, ramp, dtype=np.float32)
+        audio = audio.copy()
+        audio[:ramp] *= slope
+        audio[-ramp:] *= slope[::-1]
+    return audio
