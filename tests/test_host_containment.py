@@ -238,3 +238,26 @@ async def test_a_failed_stage_leaves_no_mailbox_behind(tmp_path):
             while state(host, "cont_mailbox")[0] != "quarantined":  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         assert [m.owner for m in session.bus.mailboxes() if m.owner] == []
+
+
+async def test_a_stage_that_blocks_the_loop_is_ended_and_quarantined(tmp_path):
+    block = "import time; time.sleep(30)"
+    bad = write_plugin(tmp_path, "cont_block", stage_plugin("bad", block), STAGE % "bad")
+    good = write_plugin(tmp_path, "cont_echo_h", ECHO, STAGE % "echo")
+    limits = Limits(stall_s=0.1, interrupt_s=0.2)
+    async with running(tmp_path, bad, good, limits=limits, restarts=QUICK) as host, session_of(host) as session:
+        assert await echoes(session, seconds=10)
+        async with asyncio.timeout(10):
+            while state(host, "cont_block")[0] != "quarantined":  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        assert "block" in state(host, "cont_block")[1]
+
+
+async def test_a_stage_in_an_endless_loop_is_ended(tmp_path):
+    bad = write_plugin(
+        tmp_path, "cont_spin", stage_plugin("bad", "x = 0\n        while True:\n            x += 1"), STAGE % "bad"
+    )
+    good = write_plugin(tmp_path, "cont_echo_i", ECHO, STAGE % "echo")
+    limits = Limits(stall_s=0.1, interrupt_s=0.2)
+    async with running(tmp_path, bad, good, limits=limits, restarts=QUICK) as host, session_of(host) as session:
+        assert await echoes(session, seconds=10)

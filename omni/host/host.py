@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from omni.host.deadlines import bounded
 from omni.host.discovery import Found, discover
 from omni.host.hookspecs import Check, Panel, PluginContext, StageOffer
 from omni.host.loader import Loaded, in_thread, load
+from omni.host.loopguard import LoopGuard, Stall
 from omni.host.providers import Provider, stray
 from omni.host.proxies import proxy_class
 from omni.host.records import PluginRecord
@@ -44,6 +46,9 @@ class Limits:
     close_s: float = 5.0
     doctor_s: float = 2.0
     panel_s: float = 30.0  #: one call of a panel's handler
+    stall_s: float = 0.25  #: a stall of the loop this long in a plugin's code counts against it
+    stalls: int = 10  #: so many within a minute, or three that had to be interrupted, and it is quarantined
+    interrupt_s: float = 3.0  #: plugin code that holds the loop this long is ended
 
 
 class Host:
@@ -83,6 +88,9 @@ class Host:
         self._dynamic_tools: dict[str, list[Tool]] = {}
         self._tools: tuple[int, list[Tool]] = (-1, [])
         self.supervisor.on_change = self._changed
+        self._folders: dict[str, Path] = {}
+        self._stalls: dict[str, deque[tuple[float, bool]]] = {}
+        self._guard: LoopGuard | None = None
 
     # -- life ---------------------------------------------------------------------------------
 
@@ -91,6 +99,12 @@ class Host:
         found = self._found
         if found is None:
             found = discover(self.sources, self.registry.environments())
+        if not hasattr(asyncio.get_running_loop(), "outside_work"):  # on virtual time a stall has no meaning
+            limits = self.limits
+            self._guard = LoopGuard(
+                self._stalled, self._folders, stall_s=limits.stall_s, interrupt_s=limits.interrupt_s
+            )
+            self._guard.start()
         for one in found:
             self.supervisor.records[one.id] = PluginRecord.of(one)
         for one in found:
@@ -101,6 +115,9 @@ class Host:
         providers = [provider for offered in self._providers.values() for provider in offered]
         if providers:
             await asyncio.gather(*(provider.close(self.limits.close_s) for provider in providers))
+        if self._guard is not None:
+            self._guard.stop()
+            self._guard = None
         if self.supervisor.records:
             self._remember()
 
@@ -122,6 +139,8 @@ class Host:
         except Exception as error:
             self.supervisor.set_state(found.id, "quarantined", str(stray(found.id, "loading", error)))
         else:
+            if found.folder is not None:
+                self._folders[found.id] = found.folder
             self._admit(found.id, loaded)
         return record
 
@@ -201,6 +220,19 @@ class Host:
             )
         elif any(one.opened for one in mine):
             self.supervisor.set_state(provider.plugin, "ready")
+
+    def _stalled(self, stall: Stall) -> None:
+        """A plugin's code held up the loop: too often, and it is quarantined."""
+        if not stall.plugin or not self.supervisor.runs(stall.plugin):
+            return
+        now = asyncio.get_running_loop().time()
+        recent = self._stalls.setdefault(stall.plugin, deque(maxlen=self.limits.stalls))
+        recent.append((now, stall.interrupted))
+        within = [interrupted for at, interrupted in recent if now - at <= 60.0]
+        log.warning("plugin %s held up the loop for %.2f s at %s", stall.plugin, stall.seconds, stall.where)
+        if len(within) >= self.limits.stalls or sum(within) >= 3:
+            reason = f"it blocked the event loop {len(within)} times, last for {stall.seconds:.1f} s at {stall.where}"
+            self.supervisor.set_state(stall.plugin, "quarantined", reason)
 
     # -- what plugins offer -------------------------------------------------------------------
 
