@@ -78,6 +78,7 @@ class Lesson:
 
     solution: Solution
     ids: list[str] = field(default_factory=list)
+    lines: tuple[Say, ...] = ()
 
     def script(self, board: Board, name: str) -> tuple[Say, ...]:
         """The lines of the lesson, below what is on the board already. Ids begin with `name`."""
@@ -91,7 +92,13 @@ class Lesson:
             y += LINE
         if self.solution.unknown:
             lines.append(Say(f"So {self.solution.answer}."))
-        return tuple(lines)
+        self.lines = tuple(lines)
+        return self.lines
+
+    def rest(self, board: Board) -> tuple[Say, ...]:
+        """The lines that have not appeared on the board: where to go on after an interruption."""
+        drawn = sum(id in board.items for id in self.ids)
+        return self.lines[drawn:] if drawn < len(self.ids) else ()
 
     def _draw(self, step: Step, id: str, y: float, *, final: bool) -> list[ops.AnyOperation]:
         checks = step.operation == "check"
