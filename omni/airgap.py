@@ -8,6 +8,7 @@ out of its sight: for a guarantee against those too, take the machine off the ne
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import os
 import socket
@@ -42,6 +43,7 @@ def install() -> None:
     if not _installed:
         _installed = True
         sys.addaudithook(_audit)
+        _guard_names()
 
 
 def inherit() -> None:
@@ -83,6 +85,23 @@ def _audit(event: str, args: tuple[Any, ...]) -> None:
         host = args[0][0] if isinstance(args[0], tuple) else args[0]
         if host not in (None, "", b"", "0.0.0.0", "::"):  # the wildcards are for listening
             _refuse_unless_loopback(host)
+
+
+def _guard_names() -> None:
+    """Look at names before they are resolved: `connect` asks the resolver first and the audit hook second."""
+
+    def guarded(method: Any) -> Any:
+        @functools.wraps(method)
+        def call(self: socket.socket, *args: Any) -> Any:
+            address = args[-1] if args else None
+            if self.family in (socket.AF_INET, socket.AF_INET6) and isinstance(address, tuple) and address:
+                _refuse_unless_loopback(address[0])
+            return method(self, *args)
+
+        return call
+
+    for name in ("connect", "connect_ex", "sendto"):
+        setattr(socket.socket, name, guarded(getattr(socket.socket, name)))
 
 
 def _refuse_unless_loopback(host: Any) -> None:
