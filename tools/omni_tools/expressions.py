@@ -220,16 +220,32 @@ def read_equation(text: str) -> Relational:
     return kinds[sign](left, right, evaluate=False)
 
 
+_PROSE = re.compile(rf"(?!(?:{'|'.join(_FUNCTIONS)}|pi|[xyzabc]{{2}})\b)[A-Za-z]{{2,}}", re.IGNORECASE)
+
+
 def find_equation(text: str) -> str | None:
     """The first stretch of `text` that reads as an equation with an unknown, or None: for text read off paper."""
-    for line in re.split(r"[\n;]|(?<=[a-z])[.?!](?:\s|$)", text):
-        for match in re.finditer(r"[0-9A-Za-z(√|.−–\-+][^=]*[=＝]\s*[^=]+", line):
-            words = match.group().strip(" .,?!")
-            while words:
-                try:
-                    if read_equation(words).free_symbols:
-                        return words
-                    break
-                except BadInput:
-                    words = words.partition(" ")[2]  # a word of prose stood before it
+    for line in re.split(r"[\n;]|[.?!,:](?:\s|$)", text):
+        run: list[str] = []
+        for word in [*line.split(), "prose"]:
+            if not _PROSE.search(word):
+                run.append(word)
+                continue
+            if found := _equation_in(run):
+                return found
+            run = []
+    return None
+
+
+def _equation_in(words: list[str]) -> str | None:
+    """The equation in a run of words, without what stands before it ("3)", "a")."""
+    for start in range(len(words)):
+        candidate = " ".join(words[start:]).strip(" .,?!")
+        if "=" not in candidate:
+            return None
+        try:
+            if read_equation(candidate).free_symbols:
+                return candidate
+        except BadInput:
+            continue
     return None

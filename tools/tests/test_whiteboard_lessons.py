@@ -83,7 +83,10 @@ def test_what_can_not_be_worked_out_is_refused_with_a_sentence(text: str) -> Non
 
 def test_an_equation_is_found_on_a_sheet_of_paper() -> None:
     assert find_equation("Homework, page 12\nSolve for x: 2x + 6 = 14\nShow your work.") == "2x + 6 = 14"
+    assert find_equation("Exercise 3) 3x - 5 = 10 please") == "3x - 5 = 10"
+    assert find_equation("how do I solve 2 x + 6 = 14?") == "2 x + 6 = 14"
     assert find_equation("no mathematics here") is None
+    assert find_equation("1 + 1 = 2") is None
 
 
 @pytest.mark.parametrize(

@@ -217,7 +217,8 @@ def _problem_in(request: str) -> dict[str, Any] | None:
 def _functions_in(request: str) -> dict[str, Any] | None:
     """The functions in "plot x squared minus two and two x"."""
     match = re.search(
-        r"(?:of|plot|graph|draw|sketch)\s+(?:the\s+)?(?:graph\s+of\s+|function\s+|curve\s+)?(.+)$", _as_written(request)
+        r"(?:of|plot|graph|draw|sketch)\s+(?:(?:the|a)\s+)?(?:(?:graph|function|curve|plot)\s+(?:of\s+)?)?(.+)$",
+        _as_written(request),
     )
     if not match:
         return None
