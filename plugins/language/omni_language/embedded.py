@@ -50,7 +50,12 @@ class EmbeddedChat:
     native_tools = False
 
     def __init__(
-        self, find: Callable[[], Awaitable[Path]], make: Callable[[Path], Engine], *, context: int = 4096, slots: int = 4
+        self,
+        find: Callable[[], Awaitable[Path]],
+        make: Callable[[Path], Engine],
+        *,
+        context: int = 4096,
+        slots: int = 4,
     ) -> None:
         self.context_tokens = context
         self._find = find
@@ -134,7 +139,13 @@ class EmbeddedChat:
         return len((await engine.post("/tokenize", {"content": text, "parse_special": False}))["tokens"])
 
     async def _feed(
-        self, engine: Engine, slot: Slot, tokens: list[int], *, leave: int = 0, unless: Callable[[], bool] = lambda: False
+        self,
+        engine: Engine,
+        slot: Slot,
+        tokens: list[int],
+        *,
+        leave: int = 0,
+        unless: Callable[[], bool] = lambda: False,
     ) -> None:
         """Evaluate `tokens` into the slot in steps, all but the last `leave`.
 

@@ -17,7 +17,9 @@ MAX_STRING = 400  #: characters of a string that says nothing of its length
 MAX_ITEMS = 24  #: items of an array that says nothing of its length
 MAX_DEPTH = 24
 FORMATS = {"date", "time", "date-time", "uuid"}
-ANNOTATIONS = {"title", "description", "default", "examples", "deprecated", "readOnly", "writeOnly", "$comment", "$schema", "$id"}
+ANNOTATIONS = {
+    "title", "description", "default", "examples", "deprecated", "readOnly", "writeOnly", "$comment", "$schema", "$id",
+}  # fmt: skip
 UNSUPPORTED = {
     "not", "if", "then", "else", "dependentRequired", "dependentSchemas", "unevaluatedProperties", "unevaluatedItems",
     "uniqueItems", "contains", "minContains", "maxContains", "multipleOf", "propertyNames", "patternProperties",
