@@ -177,6 +177,11 @@ def find_profile(name: str, user: Path | None = None) -> Path:
     raise ConfigError(f"There is no profile {name!r}.", f"Choose one of: {', '.join(known)}.")
 
 
+def is_secret(key: str) -> bool:
+    """Whether a setting's name says that its value is not for others' eyes."""
+    return key.lower().rsplit(".", 1)[-1].endswith(("api_key", "token", "password", "secret"))
+
+
 def parse_value(text: str) -> Any:
     """A value as typed in a shell: TOML where it is TOML (`9000`, `true`, `["a"]`), else the text itself."""
     try:

@@ -19,6 +19,7 @@ from typing import Any
 
 import msgspec
 
+from omni.config import is_secret
 from omni.errors import BadInput
 from omni.events import (
     AudioIn,
@@ -95,8 +96,6 @@ def _header(session: Session, config: Any, media: bool) -> dict[str, Any]:
 
     records = session.host.plugins() if hasattr(session.host, "plugins") else []
     settings = config.as_dict() if hasattr(config, "as_dict") else {}
-    if "chat" in settings:
-        settings["chat"].pop("api_key", None)
     return {
         "format": FORMAT,
         "omni": __version__,
@@ -114,7 +113,7 @@ def _without_secrets(table: dict[str, Any]) -> dict[str, Any]:
     """Settings whose name says that they are secret stay out of a file that is passed around."""
     kept: dict[str, Any] = {}
     for key, value in table.items():
-        if any(word in key.lower() for word in ("key", "token", "password", "secret")):
+        if is_secret(key):
             continue
         kept[key] = _without_secrets(value) if isinstance(value, dict) else value
     return kept

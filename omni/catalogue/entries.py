@@ -78,7 +78,7 @@ class ModelEntry(_Table):
     licence: str
     licence_found: str  #: where the licence's text was read, and what it says
     default: bool = False  #: fetched by `make run`
-    format: Literal["onnx", "gguf", "ctranslate2", "safetensors", "tflite", "pth", "tfjs", "json", "npz"]
+    format: str = Field(pattern=r"^[a-z0-9]+$")  #: onnx, gguf, ctranslate2, safetensors, tflite, ...
     notes: str = ""
     files: dict[str, Pin]
     sources: list[Source]
