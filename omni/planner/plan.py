@@ -17,6 +17,9 @@ from omni.events import Attachment
 StepState = Literal["waiting", "asking", "running", "done", "failed", "refused"]
 PlanState = Literal["understanding", "choosing", "acting", "answering", "done", "failed", "cut"]
 
+#: A task that begins with this is something to say as it is, like a timer that is due: no tool, no model.
+ANNOUNCE = "say: "
+
 #: Characters of a tool's result that the plan shows; the whole result goes to the model.
 PREVIEW = 300
 
