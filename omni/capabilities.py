@@ -67,7 +67,7 @@ class Transcriber(Capability, Protocol):
 
 @runtime_checkable
 class VoiceActivity(Capability, Protocol):
-    """Is someone speaking?"""
+    """Voice activity detection."""
 
     def detector(self) -> VoiceDetector:
         """A fresh detector with its own state, for one stream."""
@@ -148,7 +148,7 @@ class ChatRequest:
 
 @runtime_checkable
 class ChatModel(Capability, Protocol):
-    """A language model that answers."""
+    """Chat with a language model."""
 
     context_tokens: int
     native_tools: bool
@@ -165,7 +165,7 @@ class ChatModel(Capability, Protocol):
 
 @runtime_checkable
 class Embedder(Capability, Protocol):
-    """Meaning as a unit vector. Features: `space` ("text", "image-text"), `dimension`."""
+    """Embedding: meaning as a unit vector. Features: `space` ("text", "image-text"), `dimension`."""
 
     space: str
     dimension: int
@@ -179,7 +179,7 @@ class Embedder(Capability, Protocol):
 
 @runtime_checkable
 class Reranker(Capability, Protocol):
-    """Puts candidates in order for a query."""
+    """Reranking: puts candidates in order for a query."""
 
     async def rerank(self, query: str, passages: Sequence[str]) -> list[float]:
         """A score for each passage, higher is better."""
@@ -223,7 +223,7 @@ class VisualAnswer:
 
 @runtime_checkable
 class VisionModel(Capability, Protocol):
-    """Understands images. Feature: `engine` ("vlm", "composed")."""
+    """Understanding of images. Feature: `engine` ("vlm", "composed")."""
 
     async def look(self, image: bytes, *, detail: Literal["fast", "full"] = "full") -> Scene:
         """What is in it. Cached by content, so the second call is free."""
@@ -234,7 +234,7 @@ class VisionModel(Capability, Protocol):
 
 @runtime_checkable
 class TextReader(Capability, Protocol):
-    """Reads text in images (OCR)."""
+    """Text recognition in images."""
 
     async def read(self, image: bytes) -> list[Region]:
         """The lines of text in reading order, `kind` "text"."""
@@ -242,7 +242,7 @@ class TextReader(Capability, Protocol):
 
 @runtime_checkable
 class AudioTagger(Capability, Protocol):
-    """Says what a sound is."""
+    """Sound tagging: what a sound is."""
 
     async def tag(self, audio: Audio) -> list[tuple[str, float, float, float]]:
         """(label, start, end, score) for 16 kHz `audio`, seconds from its beginning."""
@@ -309,7 +309,7 @@ class MemoryStats:
 
 @runtime_checkable
 class Memory(Capability, Protocol):
-    """The one shared timeline."""
+    """Shared memory: the one timeline."""
 
     async def remember(self, moments: Sequence[Moment]) -> list[str]:
         """Keep them; when this returns they survive a kill. Returns their ids."""
@@ -398,4 +398,4 @@ BY_NAME: dict[str, type] = {
 def describe(capability: type) -> str:
     """A capability's name as people say it: "speech to text"."""
     doc = (capability.__doc__ or capability.__name__).strip().splitlines()[0].split(". ")[0]
-    return doc.rstrip(".?").lower()
+    return doc.split(":")[0].rstrip(".").lower()
