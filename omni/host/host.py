@@ -21,9 +21,10 @@ from omni.capabilities import describe
 from omni.errors import CapabilityUnavailable, DeadlineExceeded, OmniError, PluginError, Refused
 from omni.host.deadlines import bounded
 from omni.host.discovery import Found, discover
-from omni.host.hookspecs import Check, Panel, PluginContext, StageOffer
+from omni.host.hookspecs import Check, Offer, Panel, PluginContext, StageOffer
 from omni.host.loader import Loaded, in_thread, load
 from omni.host.loopguard import LoopGuard, Stall
+from omni.host.manifest import Manifest
 from omni.host.providers import Provider, stray
 from omni.host.proxies import proxy_class
 from omni.host.records import PluginRecord
@@ -178,10 +179,16 @@ class Host:
         self._loaded[plugin] = loaded
         record = self.supervisor.records[plugin]
         record.load_s, record.ram_mb = loaded.load_s, loaded.ram_mb
+        self.admit_offers(plugin, loaded.offers, loaded.manifest)
+        self.supervisor.set_state(plugin, "loaded" if loaded.offers else "ready")
+
+    def admit_offers(self, plugin: str, offers: Iterable[Offer], manifest: Manifest | None = None) -> None:
+        """Take offers into use; where the manifest says a Protocol once, its features are theirs too."""
+        self.supervisor.records.setdefault(plugin, PluginRecord(plugin, plugin, state="loaded"))
         by_protocol: dict[str, list[dict[str, Any]]] = {}
-        for entry in loaded.manifest.capabilities:
+        for entry in manifest.capabilities if manifest else ():
             by_protocol.setdefault(entry.protocol, []).append(entry.features)
-        for offer in loaded.offers:
+        for offer in offers:
             said = by_protocol.get(offer.capability.__name__, [])
             features = said[0] if len(said) == 1 else {}
             provider = Provider(plugin, offer, features, self._provider_changed, open_s=self.limits.open_s)
@@ -189,7 +196,6 @@ class Host:
             offered.append(provider)
             offered.sort(key=lambda one: -one.offer.priority)
         self._generation += 1
-        self.supervisor.set_state(plugin, "loaded" if loaded.offers else "ready")
 
     def _remember(self) -> None:
         """Keep cost and state for `omni plugin list`, which loads nothing."""

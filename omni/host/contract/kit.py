@@ -1,0 +1,121 @@
+"""The rules as pytest tests, and as a list of outcomes for `omni plugin check`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from omni.host.contract.rules import Rule
+    from omni.host.hookspecs import Offer
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one rule."""
+
+    rule: str
+    result: Literal["kept", "broken", "skipped"]
+    detail: str = ""
+
+
+def contract_tests(package: str | Path, *, provide: Callable[[], Iterable[Offer]] = tuple) -> dict[str, Any]:
+    """Test functions for a plugin package (its import name, or a folder with its manifest), by name.
+
+    `provide` makes offers that stand in for the plugins it needs.
+    """
+    import pytest
+
+    from omni.host.contract.rules import CAPABILITY_RULES, PACKAGE_RULES
+
+    tests: dict[str, Any] = {}
+    for rule in (*PACKAGE_RULES, *CAPABILITY_RULES):
+        made = _test(rule, package, provide, with_models=False)
+        tests[f"test_contract_{rule.__name__}"] = pytest.mark.contract(pytest.mark.asyncio(made))
+    for rule in CAPABILITY_RULES:
+        made = _test(rule, package, provide, with_models=True)
+        made.__name__ += "_with_models"
+        tests[made.__name__] = pytest.mark.real(pytest.mark.contract(pytest.mark.asyncio(made)))
+    return tests
+
+
+def _test(
+    rule: Rule, package: str | Path, provide: Callable[[], Iterable[Offer]], *, with_models: bool
+) -> Callable[[], Any]:
+    async def test() -> None:
+        import pytest
+
+        from omni.host.contract.subject import NotApplicable, Subject
+
+        subject = Subject(package, provide=provide(), store=_store() if with_models else None, with_models=with_models)
+        try:
+            await rule(subject)
+        except NotApplicable as why:
+            pytest.skip(f"{rule.__name__}: {why}")
+
+    test.__name__ = f"test_contract_{rule.__name__}"
+    test.__doc__ = rule.__doc__
+    return test
+
+
+def _store() -> Any:
+    from omni.catalogue.store import ModelStore
+    from omni.config import load_config
+
+    return ModelStore.from_config(load_config())
+
+
+def check_apart(package: str | Path, rules: Iterable[str] = (), *, seconds: float = 300.0) -> list[Outcome]:
+    """`check` in a process of its own, which a plugin may take down: then `survives` is broken."""
+    import json
+    import subprocess
+    import sys
+
+    command = [sys.executable, "-m", "omni.host.contract", str(package), *rules]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=seconds)
+    except subprocess.TimeoutExpired:
+        return [Outcome("survives", "broken", f"the rules were not through after {seconds:g} s")]
+    outcomes = [Outcome(**json.loads(line)) for line in done.stdout.splitlines() if line.startswith("{")]
+    if done.returncode in (0, 1) and outcomes:
+        return [*outcomes, Outcome("survives", "kept")]
+    said = done.stderr.strip().splitlines()[-1:]
+    return [
+        *outcomes,
+        Outcome("survives", "broken", f"the process ended with {done.returncode}. {' '.join(said)}".strip()),
+    ]
+
+
+async def check(
+    package: str | Path,
+    rules: Iterable[str] | None = None,
+    *,
+    with_models: bool = False,
+    provide: Iterable[Offer] = (),
+    load_s: float = 20.0,
+) -> list[Outcome]:
+    """Try the rules (all, or those named) on a plugin and say what became of each."""
+    from omni.errors import OmniError
+    from omni.host.contract.rules import CAPABILITY_RULES, RULES
+    from omni.host.contract.subject import Broken, NotApplicable, Subject
+
+    outcomes = []
+    chosen = RULES if rules is None else {name: RULES[name] for name in rules}
+    for name, rule in chosen.items():
+        for models in (False, True) if with_models and rule in CAPABILITY_RULES else (False,):
+            subject = Subject(
+                package, provide=provide, store=_store() if models else None, with_models=models, load_s=load_s
+            )
+            label = f"{name} (with models)" if models else name
+            try:
+                await rule(subject)
+                outcomes.append(Outcome(label, "kept"))
+            except NotApplicable as why:
+                outcomes.append(Outcome(label, "skipped", str(why)))
+            except (Broken, OmniError) as error:
+                outcomes.append(Outcome(label, "broken", str(error)))
+            except Exception as error:
+                outcomes.append(Outcome(label, "broken", f"{type(error).__name__}: {error}"))
+    return outcomes
