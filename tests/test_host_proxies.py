@@ -270,7 +270,7 @@ def test_features_choose_the_offer(tmp_path):
         assert both.calls == 2
         with pytest.raises(CapabilityUnavailable, match="space=audio"):
             host.get(Embedder, space="audio")
-        with pytest.raises(CapabilityUnavailable, match=r"No plugin offers puts candidates in order for a query."):
+        with pytest.raises(CapabilityUnavailable, match=r"No plugin offers reranking."):
             host.get(Reranker)
 
     run_virtual(main())
