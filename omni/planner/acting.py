@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from omni.errors import OmniError, Refused
 from omni.events import ToolCalled, ToolReturned
 from omni.planner import permissions, prompt
-from omni.planner.plan import PREVIEW, Limits, Plan, Request, Step
+from omni.planner.plan import PREVIEW, Limits, Plan, Request, Say, Step
+from omni.telemetry import Tracer
 from omni.tools import Effect, Tool, ToolContext, ToolResult
 
 if TYPE_CHECKING:
@@ -62,10 +63,13 @@ class Run:
     plan: Plan
     limits: Limits
     guesses: Guesses
+    approvals: permissions.Approvals
+    tracer: Tracer
     began: float  #: loop time
     waited: float = 0.0  #: seconds spent waiting for a person or for the turn to become certain
     outcomes: list[Outcome] = field(default_factory=list)
     unkept: list[str] = field(default_factory=list)  #: lines that wait for the turn to become certain
+    aloud: asyncio.Queue[Say] = field(default_factory=asyncio.Queue)  #: what is to be said while it works
 
     def spent(self) -> str:
         """Which limit is reached, as a sentence; empty while none is."""
@@ -131,7 +135,8 @@ async def _gate(run: Run, step: Step, tool: Tool) -> None:
         if permissions.needed(tool, tainted=run.plan.tainted) == "yes":
             step.state = "asking"
             tainted = run.plan.tainted and tool.effect is not Effect.CONSEQUENTIAL
-            await permissions.ask(run.session, step, tool, tainted=tainted, timeout_s=run.limits.approval_s)
+            run.aloud.put_nowait(Say(permissions.sentence(tool, step.arguments, tainted=tainted) + " "))
+            await run.approvals.ask(run.session, step, tool, tainted=tainted, timeout_s=run.limits.approval_s)
     finally:
         run.waited += loop.time() - since
 
@@ -150,8 +155,9 @@ async def _call(run: Run, step: Step, tool: Tool) -> ToolResult:
     began, result, error = loop.time(), None, ""
     limit = max(0.05, min(tool.deadline_s, run.seconds_left()))
     try:
-        async with asyncio.timeout(limit):
-            result = await tool(step.arguments, context)
+        with run.tracer.span("tool", tool=tool.name, turn=run.request.turn, effect=tool.effect.value):
+            async with asyncio.timeout(limit):
+                result = await tool(step.arguments, context)
     except TimeoutError:
         error = f"{_spoken(tool)} took longer than {limit:.0f} seconds, so I stopped it."
         raise OmniError(error) from None

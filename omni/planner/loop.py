@@ -18,8 +18,10 @@ from omni.planner import arguments, prompt
 from omni.planner.acting import Guesses, Outcome, Run, act
 from omni.planner.choosing import Before, Chooser, Part
 from omni.planner.native import native_reply
-from omni.planner.plan import Limits, Plan, Request, Say, Step
+from omni.planner.permissions import Approvals
+from omni.planner.plan import ANNOUNCE, Limits, Plan, PlanState, Request, Say, Step
 from omni.planner.selection import NONE, Route
+from omni.telemetry import Tracer
 from omni.tools import Effect, Tool
 
 if TYPE_CHECKING:
@@ -54,7 +56,13 @@ class Planner:
         self.limits = limits or Limits()
         data_dir = getattr(config, "data_dir", None)
         self.chooser = Chooser(host, data_dir / "planner" if data_dir else None)
+        self.approvals = Approvals()
+        self.tracer = Tracer(bool(config and config.get("telemetry.opentelemetry")))
         self._memos: OrderedDict[str, _Memo] = OrderedDict()
+
+    def hear_answer(self, session: Session, text: str) -> bool:
+        """Whether these words were the yes or no that a question of this session waits for; then they are no turn."""
+        return self.approvals.hear(session, text)
 
     # -- the prompt's stable part ---------------------------------------------------------------
 
@@ -88,7 +96,8 @@ class Planner:
         """
         memo = self._memo(session)
         plan = Plan(turn=request.turn, revision=request.revision, request=request.text)
-        run = Run(session, request, plan, self.limits, memo.guesses, asyncio.get_running_loop().time())
+        now = asyncio.get_running_loop().time()
+        run = Run(session, request, plan, self.limits, memo.guesses, self.approvals, self.tracer, now)
         try:
             async with aclosing(self._turn(run, memo)) as saying:
                 async for say in saying:
@@ -105,10 +114,29 @@ class Planner:
             run.flush()
 
     async def _turn(self, run: Run, memo: _Memo) -> AsyncIterator[Say]:
+        if run.request.source == "task" and run.request.text.startswith(ANNOUNCE):
+            yield Say(run.request.text.removeprefix(ANNOUNCE))
+            return
         tools = {tool.name: tool for tool in self.host.tools()}
+        thinking = asyncio.create_task(self._think(run, memo, tools), name=f"plan {run.request.turn}")
+        try:
+            while (say := await _next_aloud(run, thinking)) is not None:
+                yield say
+            route, talk = await thinking
+        finally:
+            if not thinking.done():
+                thinking.cancel()
+                await asyncio.wait([thinking])
+        async with aclosing(self._reply(run, tools, route, talk)) as reply:
+            async for say in reply:
+                yield say
+
+    async def _think(self, run: Run, memo: _Memo, tools: dict[str, Tool]) -> tuple[Route, bool]:
+        """Choose tools and run them. Returns where the request pointed, and whether something is left to talk about."""
         route = Route(run.request.text, ())
-        talk = True
-        if tools and run.request.text.strip():
+        if not tools or not run.request.text.strip():
+            return route, True
+        with run.tracer.span("plan", session=run.session.id, turn=run.request.turn, revision=run.request.revision):
             self.show(run, "choosing")
             parts, route = await self.chooser.parts(run.request.text, tools, self._asker(run), memo.before)
             run.plan.candidates = [(name, round(score, 3)) for name, score in route.ranked[:4]]
@@ -120,8 +148,7 @@ class Planner:
                 memo.before = Before(used[-1].words, used[-1].tool)
                 if not talk:
                     await self._observe(run, route, tools)
-        async for say in self._reply(run, tools, route, talk):
-            yield say
+        return route, talk
 
     def _asker(self, run: Run) -> arguments.AskJson:
         """How the chooser and the arguments ask the model: at the end of this turn's prompt, under a grammar."""
@@ -258,11 +285,25 @@ class Planner:
         async for say in self.chat(run, messages, max_tokens=run.limits.answer_tokens):
             yield say
 
-    def show(self, run: Run, state: str) -> None:
+    def show(self, run: Run, state: PlanState) -> None:
         """Publish the plan as it stands."""
         run.plan.state = state
         event = run.session.event(PlanUpdated, turn=run.plan.turn, revision=run.plan.revision, plan=run.plan.as_json())
         run.session.bus.publish(event)
+
+
+async def _next_aloud(run: Run, thinking: asyncio.Task[Any]) -> Say | None:
+    """What is to be said while the thinking goes on; None once it is over and nothing waits."""
+    if not run.aloud.empty():
+        return run.aloud.get_nowait()
+    if thinking.done():
+        return None
+    waiting = asyncio.ensure_future(run.aloud.get())
+    try:
+        await asyncio.wait((waiting, thinking), return_when=asyncio.FIRST_COMPLETED)
+        return waiting.result() if waiting.done() else None
+    finally:
+        waiting.cancel()
 
 
 def _next_step(run: Run, near: Sequence[str], tools: dict[str, Tool]) -> str:

@@ -15,6 +15,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any, Literal
 
+from omni.bus import Mailbox
 from omni.errors import Refused
 from omni.events import ApprovalAsked, ApprovalGiven
 from omni.planner.plan import Request, Step
@@ -57,33 +58,62 @@ async def wait_for_commit(session: Session, request: Request) -> None:
         raise Refused("The turn went on, so this was not done.")
 
 
-async def ask(session: Session, step: Step, tool: Tool, *, tainted: bool, timeout_s: float) -> None:
-    """Ask the person and wait for a yes to exactly this call. Raises `Refused` on a no, or on no answer.
+class Approvals:
+    """The questions that wait for a person's yes, in all sessions."""
 
-    An answer whose call or digest differs is an answer to something else: it is not counted.
-    """
-    expected = digest(tool, step.arguments)
-    answers = session.bus.subscribe(ApprovalGiven, capacity=16, name=f"approval {step.id}")
-    try:
-        await session.send(
+    def __init__(self) -> None:
+        self._open: dict[str, dict[str, ApprovalAsked]] = {}  # session -> call -> question
+
+    async def ask(self, session: Session, step: Step, tool: Tool, *, tainted: bool, timeout_s: float) -> None:
+        """Ask the person and wait for a yes to exactly this call. Raises `Refused` on a no, or on no answer.
+
+        An answer whose call or digest differs is an answer to something else: it is not counted.
+        """
+        question = session.event(
             ApprovalAsked,
             call=step.id,
             tool=tool.name,
             arguments=step.arguments,
             sentence=sentence(tool, step.arguments, tainted=tainted),
-            digest=expected,
+            digest=digest(tool, step.arguments),
         )
-        async with asyncio.timeout(timeout_s):
-            async for answer in answers:
-                if isinstance(answer, ApprovalGiven) and answer.call == step.id and answer.digest == expected:
-                    if answer.approved:
-                        return
-                    raise Refused("You said no, so I left it.")
-        raise Refused("The session ended before anyone said yes.")
-    except TimeoutError:
-        raise Refused("Nobody said yes, so I left it.", "Ask again when you want it done.") from None
-    finally:
-        session.bus.unsubscribe(answers)
+        answers = session.bus.subscribe(ApprovalGiven, capacity=16, name=f"approval {step.id}")
+        waiting = self._open.setdefault(session.id, {})
+        waiting[step.id] = question
+        try:
+            await session.bus.send(question)
+            async with asyncio.timeout(timeout_s):
+                await _answered(answers, question)
+        except TimeoutError:
+            raise Refused("Nobody said yes, so I left it.", "Ask again when you want it done.") from None
+        finally:
+            session.bus.unsubscribe(answers)
+            waiting.pop(step.id, None)
+            if not waiting:
+                self._open.pop(session.id, None)
+
+    def hear(self, session: Session, text: str) -> bool:
+        """Take a person's words as the answer to the one question that waits. False when they are none.
+
+        With two questions open a bare "yes" says too little: it is not counted.
+        """
+        waiting = list(self._open.get(session.id, {}).values())
+        approved = spoken_answer(text)
+        if len(waiting) != 1 or approved is None:
+            return False
+        question = waiting[0]
+        session.publish(ApprovalGiven, call=question.call, digest=question.digest, approved=approved)
+        return True
+
+
+async def _answered(answers: Mailbox, question: ApprovalAsked) -> None:
+    """Return on the yes. Raises `Refused` on the no."""
+    async for answer in answers:
+        if isinstance(answer, ApprovalGiven) and (answer.call, answer.digest) == (question.call, question.digest):
+            if answer.approved:
+                return
+            raise Refused("You said no, so I left it.")
+    raise Refused("The session ended before anyone said yes.")
 
 
 _YES = re.compile(
