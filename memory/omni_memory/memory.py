@@ -231,4 +231,3 @@ def _limit(limit: int) -> int:
     if limit < 1:
         raise BadInput(f"{limit} moments can't be asked for.", "Ask for one or more.")
     return min(limit, MAX_LIMIT)
-

@@ -40,10 +40,12 @@ def terms(text: str) -> list[str]:
 
 
 def _stem(word: str) -> str:
-    for ending in ("ing", "ed", "es", "s"):
+    """A rough cut that brings "bicycle" and "bicycles", "party" and "parties" together."""
+    for ending in ("ing", "ed", "es", "s", "e"):
         if word.endswith(ending) and len(word) - len(ending) >= 3:
-            return word[: -len(ending)]
-    return word
+            word = word[: -len(ending)]
+            break
+    return word[:-1] + "i" if word.endswith("y") and len(word) > 3 else word
 
 
 def fuse(
@@ -69,9 +71,7 @@ def merge_fresh(query: str, found: Sequence[tuple[str, str]], fresh: Sequence[Mo
     wanted = set(terms(query))
     if not wanted or not fresh:
         return [item for item, _ in found]
-    entering = sorted(
-        ((len(wanted & set(terms(m.text))), m.start, m.id) for m in fresh), key=lambda e: (-e[0], -e[1])
-    )
+    entering = sorted(((len(wanted & set(terms(m.text))), m.start, m.id) for m in fresh), key=lambda e: (-e[0], -e[1]))
     entering = [e for e in entering if e[0]]
     merged: list[str] = []
     for item, text in found:

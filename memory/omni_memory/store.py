@@ -228,6 +228,8 @@ class Store:
                 fresh.apply(record)
         if not paths:
             return
+        if not self._replayed:
+            self.tables.repair()
         self.tables.delete(fresh.gone)
         moments = fresh.complete()
         warnings = self.tables.put(list(moments.values()), fresh=not fresh.given)

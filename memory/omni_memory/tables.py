@@ -72,21 +72,29 @@ class Tables:
     def _create(self, name: str, table_schema: pa.Schema, indices: dict[str, Any]) -> Any:
         with self._lock:
             table = self._connect().create_table(name, schema=table_schema, exist_ok=True)
-            present = {column for index in table.list_indices() for column in index.columns}
-            for column, config in indices.items():
-                if column not in present:
-                    table.create_index(column, config=config)
+            self._index(table, indices)
             self._open[name] = table
             return table
+
+    @staticmethod
+    def _index(table: Any, indices: dict[str, Any]) -> None:
+        present = {column for index in table.list_indices() for column in index.columns}
+        for column, config in indices.items():
+            if column not in present:
+                table.create_index(column, config=config)
 
     def _moments(self) -> Any:
         """The moments table, made if need be."""
         if (table := self._table(MOMENTS)) is not None:
             return table
+        return self._create(MOMENTS, schema.moments_schema(), self._indices(MOMENTS))
+
+    def _indices(self, name: str) -> dict[str, Any]:
         from lancedb.index import Bitmap, BTree
 
-        scalar = {"id": BTree(), "start": BTree(), "session": BTree(), "source": Bitmap()}
-        return self._create(MOMENTS, schema.moments_schema(), {"text": self._full_text(), **scalar})
+        if name != MOMENTS:
+            return {"id": BTree(), "seq": BTree()}
+        return {"text": self._full_text(), "id": BTree(), "start": BTree(), "session": BTree(), "source": Bitmap()}
 
     def _full_text(self) -> Any:
         from lancedb.index import FTS
@@ -127,6 +135,17 @@ class Tables:
         spaces = sorted({space for m in moments for space in m.vectors})
         return [w for s in spaces for w in self.put_vectors(s, [(m, m.vectors[s]) for m in moments if s in m.vectors])]
 
+    def replace(self, moments: Sequence[Moment]) -> None:
+        """Write the moments table anew from `moments`."""
+        self._overwrite(MOMENTS, schema.to_table(moments), self._indices(MOMENTS))
+
+    def _overwrite(self, name: str, data: Any, indices: dict[str, Any]) -> None:
+        """Write a table anew, in one commit: until it is done, the old one stands."""
+        with self._lock:
+            table = self._connect().create_table(name, data, mode="overwrite")
+            self._index(table, indices)
+            self._open[name] = table
+
     def put_vectors(self, space: str, items: Sequence[tuple[Moment, NDArray[np.float32]]]) -> list[str]:
         """Write one space's vectors for moments. Returns sentences about those of another dimension."""
         name = schema.vectors_table(space)
@@ -135,9 +154,7 @@ class Tables:
         if fitting:
             table = self._table(name)
             if table is None:
-                from lancedb.index import BTree
-
-                table = self._create(name, schema.vectors_schema(dimension), {"id": BTree(), "seq": BTree()})
+                table = self._create(name, schema.vectors_schema(dimension), self._indices(name))
             self._seq = max(self._seq + 1, time.time_ns())
             rows = [(m.id, self._seq + i, m, v) for i, (m, v) in enumerate(fitting)]
             self._seq += len(rows)
@@ -148,6 +165,12 @@ class Tables:
             return []
         wrong = next(v.size for _, v in items if v.size != dimension)
         return [f"{len(items) - len(fitting)} vectors of the space {space} have {wrong} dimensions, not {dimension}."]
+
+    def repair(self) -> None:
+        """Make the indices that a kill between a table and its indices left out."""
+        for name in (MOMENTS, *(_VECTORS + s for s in self.spaces())):
+            if (table := self._table(name)) is not None:
+                self._index(table, self._indices(name))
 
     def delete(self, ids: Iterable[str]) -> None:
         """Delete moments and their vectors; they stay in old versions until `purge`."""
@@ -177,15 +200,24 @@ class Tables:
                 table.create_index("vector", config=IvfSq(distance_type="dot"))
 
     def purge(self) -> None:
-        """Leave no byte of deleted rows: compact, build the full-text index anew, drop every old version and orphan."""
+        """Leave no byte of deleted rows: compact, build the full-text index anew, drop every old version and orphan.
+
+        Lance's compaction leaves a deleted row in its file while less than a tenth of that file is
+        deleted, and LanceDB has no way to say otherwise: such a table is written anew.
+        """
+        everything = {"cleanup_older_than": timedelta(0), "delete_unverified": True}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # readers retry on the latest version, see `reading`
             for name in (MOMENTS, *(_VECTORS + s for s in self.spaces())):
                 if (table := self._table(name)) is None:
                     continue
-                everything = {"cleanup_older_than": timedelta(0), "delete_unverified": True}
+                self._index(table, self._indices(name))
                 table.optimize(**everything)
-                if name == MOMENTS:
+                if int(table.list_versions()[-1]["metadata"].get("total_deletion_file_rows", 1)):
+                    rows = table.search().limit(max(1, table.count_rows())).to_batches()
+                    self._overwrite(name, rows, self._indices(name))
+                    table = self._table(name)
+                elif name == MOMENTS:
                     table.create_index("text", config=self._full_text(), replace=True)
                 table.optimize(**everything)
 
@@ -266,7 +298,12 @@ class Tables:
         search = table.search(query, query_type="fts").select(["id", "text", "_score"])
         if where:
             search = search.where(where.sql(), prefilter=True)
-        rows = search.limit(limit).to_arrow()
+        try:
+            rows = search.limit(limit).to_arrow()
+        except (RuntimeError, ValueError):
+            if any("text" in index.columns for index in table.list_indices()):
+                raise
+            return []  # killed before the index was made: the writer's first flush makes it
         return list(zip(rows["id"].to_pylist(), rows["text"].to_pylist(), strict=True))
 
     def dimension(self, space: str) -> int | None:
@@ -274,9 +311,7 @@ class Tables:
         table = self._table(schema.vectors_table(space))
         return None if table is None else table.schema.field("vector").type.list_size
 
-    def nearest(
-        self, space: str, vector: NDArray[np.float32], limit: int, where: Filter
-    ) -> list[tuple[str, float]]:
+    def nearest(self, space: str, vector: NDArray[np.float32], limit: int, where: Filter) -> list[tuple[str, float]]:
         """(id, cosine) of the nearest vectors, best first: exact up to `EXACT_ROWS`, then by the table's index."""
         table = self._table(schema.vectors_table(space))
         if table is None:
@@ -353,28 +388,16 @@ def migrate(tables: Tables, version: int) -> None:
     1 -> 2: moments get `turn` and `media`; vectors leave the column `vector` for the table of the space "text".
     """
     table = tables._table(MOMENTS)
-    if version < 2 and table is not None:
-        names = table.schema.names
-        if "vector" in names:
-            rows = table.search().where("vector IS NOT NULL").limit(max(1, table.count_rows())).to_arrow().to_pylist()
-            tables.drop_space("text")
-            moments = [(schema.from_row({"turn": 0, "media": [], **row}), np.float32(row["vector"])) for row in rows]
-            if moments:
-                tables.put_vectors("text", moments)
-        if "turn" not in names:
-            table.add_columns({"turn": "cast(0 as int)"})
-        if "media" not in names:
-            import pyarrow as pa
-
-            table.add_columns(pa.schema([pa.field("media", pa.list_(pa.string()))]))
-        if "vector" in names:
-            table.drop_columns(["vector"])
-        tables._open.pop(MOMENTS, None)
-    if table is not None:
-        from lancedb.index import Bitmap, BTree
-
-        scalar = {"id": BTree(), "start": BTree(), "session": BTree(), "source": Bitmap()}
-        tables._create(MOMENTS, schema.moments_schema(), {"text": tables._full_text(), **scalar})
+    if table is None:
+        return
+    if version < 2 and "vector" in table.schema.names:
+        rows = table.search().limit(max(1, table.count_rows())).to_arrow().to_pylist()
+        moments = [schema.from_row({"turn": 0, "media": [], **row}) for row in rows]
+        vectors = [(m, np.float32(row["vector"])) for m, row in zip(moments, rows, strict=True) if row["vector"]]
+        tables.drop_space("text")
+        if vectors:
+            tables.put_vectors("text", vectors)
+        tables.replace(moments)
 
 
 def _chunks(ids: Sequence[str] | set[str]) -> Iterator[tuple[str, ...]]:
