@@ -208,6 +208,15 @@ class AudioFlush(Event, frozen=True, kw_only=True):
     """Stop the loudspeaker now and throw away what waits."""
 
 
+class AudioHold(Event, frozen=True, kw_only=True):
+    """Someone may be about to interrupt: the loudspeaker waits where it is (`held`), or goes on from there.
+
+    An `AudioFlush` ends it too, and a loudspeaker goes on by itself after two seconds.
+    """
+
+    held: bool
+
+
 class Played(Event, frozen=True, kw_only=True):
     """The loudspeaker has played `samples` of the turn's audio; `final` when it fell silent."""
 
@@ -272,15 +281,15 @@ class Custom(Event, frozen=True, kw_only=True):
 
 
 #: Control events go first in every mailbox and are never dropped.
-CONTROL: tuple[type[Event], ...] = (BargeIn, AudioFlush, MicMuted, TurnRevised, ApprovalGiven, SessionClosed)
+CONTROL: tuple[type[Event], ...] = (BargeIn, AudioFlush, AudioHold, MicMuted, TurnRevised, ApprovalGiven, SessionClosed)
 
 ALL: tuple[type[Event], ...] = tuple(Event.__subclasses__())
 
 AnyEvent = (
     AudioIn | AudioGap | MicMuted | SpeechStarted | SpeechPaused | PartialTranscript | TurnSpeculated | TurnRevised
     | TurnCommitted | TurnDropped | BargeIn | Backchannel | VideoFrame | PlanUpdated | ToolCalled | ToolReturned
-    | ApprovalAsked | ApprovalGiven | TextDelta | ReplyFinished | AudioOut | AudioFlush | Played | Spoken | Drawing
-    | StageTiming | Notice | PluginChanged | SessionClosed | Custom
+    | ApprovalAsked | ApprovalGiven | TextDelta | ReplyFinished | AudioOut | AudioFlush | AudioHold | Played | Spoken
+    | Drawing | StageTiming | Notice | PluginChanged | SessionClosed | Custom
 )  # fmt: skip
 
 _encoder = msgspec.msgpack.Encoder()
