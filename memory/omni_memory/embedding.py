@@ -44,6 +44,7 @@ class Embedding:
     def start(self) -> None:
         """Begin to work, if there is a host to ask for an embedder."""
         if self._host is not None and self._task is None:
+            self._idle.clear()
             self._more.set()
             self._task = asyncio.create_task(self._work(), name="memory-embedding")
 
