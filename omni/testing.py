@@ -7,6 +7,7 @@ authors use these too.
 from __future__ import annotations
 
 import asyncio
+import zlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,7 +18,7 @@ from omni.capabilities import ChatDelta, ChatRequest, Message, SpeechChunk
 from omni.errors import CapabilityUnavailable
 from omni.loudspeaker import Loudspeaker
 
-__all__ = ["FakeHost", "Loudspeaker", "ScriptedChat", "ScriptedVoice"]
+__all__ = ["BagOfWords", "FakeHost", "Loudspeaker", "ScriptedChat", "ScriptedVoice"]
 
 
 class FakeHost:
@@ -106,3 +107,27 @@ class ScriptedVoice:
         samples = int(len(words) * self.word_s * self.rate)
         audio = (0.1 * np.sin(np.arange(samples) * 0.05)).astype(np.float32)
         yield SpeechChunk(audio, self.rate, times)
+
+
+@dataclass
+class BagOfWords:
+    """An embedder that only sees which words there are: equal words, equal vectors."""
+
+    space: str = "text"
+    dimension: int = 256
+
+    async def open(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+    async def embed_text(self, texts: Sequence[str], *, query: bool = False) -> np.ndarray:
+        """[n, dimension], rows of length 1."""
+        vectors = np.full((len(texts), self.dimension), 1e-6, np.float32)
+        for row, text in zip(vectors, texts, strict=True):
+            for word in "".join(c if c.isalnum() else " " for c in text.lower()).split():
+                row[zlib.crc32(word.encode()) % self.dimension] += 1
+        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+    async def embed_images(self, images: Sequence[bytes]) -> np.ndarray:
+        """Refused: words only."""
+        raise CapabilityUnavailable("This embedder sees no images.")
