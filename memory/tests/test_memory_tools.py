@@ -102,8 +102,8 @@ async def test_forgetting_takes_only_what_holds_all_the_words(memory, call):
     await memory.remember([
         moment("Thomas likes tea", 1.0), moment("Thomas owes me money", 2.0), moment("money is short", 3.0),
     ])  # fmt: skip
-    assert (await call("forget_memory", {"about": "Thomas and money"})).value == {"forgotten": 0}
-    assert (await call("forget_memory", {"about": "Thomas money"})).value == {"forgotten": 1}
+    assert (await call("forget_memory", {"about": "Thomas and the submarine"})).value == {"forgotten": 0}
+    assert (await call("forget_memory", {"about": "Thomas and money"})).value == {"forgotten": 1}
     assert (await call("forget_memory", {"about": "about Thomas"})).value == {"forgotten": 1}
     assert [m.text for m in await memory.timeline()] == ["money is short"]
     with pytest.raises(BadInput, match="not clear"):
