@@ -64,9 +64,7 @@ def _lines(every_s: float = 5.0) -> Callable[[Progress], None]:
 
     def report(update: Progress) -> None:
         key, now = (update.model, update.phase), time.monotonic()
-        if now - last.get(key, 0.0) < every_s and update.done < update.total:
-            return
-        if update.done >= update.total and update.phase != "downloading":
+        if now - last.setdefault(key, now) < every_s:
             return
         last[key] = now
         left = f", {update.eta_s:.0f} s left" if update.eta_s else ""

@@ -55,14 +55,39 @@ def run(
         asyncio.run(_run(config, make_runtime(config, only, no_plugins, plugin)))
 
 
-def settings(profile: str = "", airgap: bool = False, flags: dict[str, Any] | None = None) -> Config:
+class _Brief(logging.Formatter):
+    """One line a message; tracebacks are for `--debug`."""
+
+    def formatException(self, exc_info: Any) -> str:
+        """Nothing: the message says what happened."""
+        return ""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line, without the empty one that a hidden traceback would leave."""
+        record.exc_text = None
+        return super().format(record).rstrip()
+
+
+def log_to_stderr(quiet: bool = False) -> None:
+    """Warnings and worse (errors alone when `quiet`), one line each; everything, with tracebacks, under `--debug`."""
+    layout = "%(levelname)s %(name)s: %(message)s"
+    debug = bool(os.environ.get("OMNI_DEBUG"))
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter(layout) if debug else _Brief(layout))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.DEBUG if debug else logging.ERROR if quiet else logging.WARNING)
+    logging.getLogger("asyncio").setLevel(logging.WARNING)
+
+
+def settings(
+    profile: str = "", airgap: bool = False, flags: dict[str, Any] | None = None, quiet: bool = False
+) -> Config:
     """The settings in force, logging set up, and the airgap closed when it is asked for."""
     from omni import airgap as gap
     from omni.config import load_config
 
-    level = logging.DEBUG if os.environ.get("OMNI_DEBUG") else logging.WARNING
-    logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s")
-    logging.getLogger("asyncio").setLevel(logging.WARNING)
+    log_to_stderr(quiet)
     config = load_config({**(flags or {}), "network.airgap": True if airgap else None}, profile or None)
     if config.get("network.airgap"):
         gap.install()
@@ -152,7 +177,7 @@ async def fetch_missing(runtime: Runtime) -> None:
 
 
 def demo(
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the reply and its transcript go.")] = Path("omni-demo"),
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the reply is saved.")] = Path("omni-demo"),
     airgap: Airgap = False,
     only: Only = "",
     profile: Profile = "",
