@@ -10,8 +10,11 @@ from collections import deque
 from collections.abc import Callable
 
 from omni.bus import MailboxClosed, Overflow
-from omni.events import AudioFlush, AudioOut, Played, SessionClosed
+from omni.events import AudioFlush, AudioHold, AudioOut, Played, SessionClosed
 from omni.session import Session
+
+#: A loudspeaker that was asked to wait goes on by itself after this many seconds.
+HOLD_S = 2.0
 
 
 class Loudspeaker:
@@ -25,36 +28,51 @@ class Loudspeaker:
         self._sink = sink
         self.heard: dict[int, int] = {}  #: turn -> samples played
         self.flushed_at: list[float] = []
+        self.held_at: list[float] = []
         self.first_sound: dict[int, float] = {}
         self._mailbox = session.bus.subscribe(
-            AudioOut, AudioFlush, SessionClosed, capacity=4096, overflow=Overflow.WAIT, name="loudspeaker"
+            AudioOut, AudioFlush, AudioHold, SessionClosed, capacity=4096, overflow=Overflow.WAIT, name="loudspeaker"
         )
 
     async def run(self) -> None:
         """Play until the session closes."""
+        clock = self.session.clock
         waiting: deque[AudioOut] = deque()
         ends_at = 0.0  # when the piece that sounds now will have sounded
+        held_at: float | None = None  # since when it waits, while it does
         while True:
-            now = self.session.clock.now()
+            due = None if not waiting else ends_at if held_at is None else held_at + HOLD_S
             try:
-                event = await asyncio.wait_for(self._mailbox.get(), max(0.0, ends_at - now) if waiting else None)
+                event = await asyncio.wait_for(
+                    self._mailbox.get(), None if due is None else max(0.0, due - clock.now())
+                )
             except TimeoutError:
+                if held_at is not None:
+                    ends_at, held_at = ends_at + clock.now() - held_at, None
+                    continue
                 self._sounded(waiting.popleft(), last=not waiting)
                 if waiting:
                     ends_at = self._begin(waiting[0], ends_at)
                 continue
             except MailboxClosed:
                 return
-            if isinstance(event, SessionClosed):
-                return
-            if isinstance(event, AudioFlush):
-                waiting.clear()
-                self.flushed_at.append(self.session.clock.now())
-                self._report(event.turn, final=True)
-            elif isinstance(event, AudioOut):
-                waiting.append(event)
-                if len(waiting) == 1:
-                    ends_at = self._begin(event, self.session.clock.now())
+            match event:
+                case SessionClosed():
+                    return
+                case AudioFlush():
+                    waiting.clear()
+                    held_at = None
+                    self.flushed_at.append(clock.now())
+                    self._report(event.turn, final=True)
+                case AudioHold(held=True) if waiting and held_at is None:
+                    held_at = clock.now()
+                    self.held_at.append(held_at)
+                case AudioHold(held=False) if held_at is not None:
+                    ends_at, held_at = ends_at + clock.now() - held_at, None
+                case AudioOut():
+                    waiting.append(event)
+                    if len(waiting) == 1:
+                        ends_at = self._begin(event, clock.now())
 
     def _begin(self, piece: AudioOut, at: float) -> float:
         """A piece begins to sound; returns when it ends. Counted from the last end, so that nothing drifts."""

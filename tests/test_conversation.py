@@ -15,6 +15,7 @@ from omni.clock import run_virtual
 from omni.conversation import Conversation
 from omni.errors import CapabilityUnavailable
 from omni.events import (
+    AudioHold,
     AudioOut,
     BargeIn,
     Drawing,
@@ -47,6 +48,7 @@ class Scene:
     conversation: Conversation
     speaker: Loudspeaker
     seen: list[Event] = field(default_factory=list)
+    ends: dict[int, asyncio.Event] = field(default_factory=dict)
 
     def of(self, kind: type) -> list[Any]:
         return [e for e in self.seen if isinstance(e, kind)]
@@ -58,8 +60,12 @@ class Scene:
         self.session.publish(TurnCommitted, text=text, speech_end=self.session.clock.now())
 
     async def finished(self, turn: int) -> None:
-        while not any(e.turn == turn for e in self.of(ReplyFinished)):
-            await asyncio.sleep(0.01)
+        await self.ends.setdefault(turn, asyncio.Event()).wait()
+
+    def see(self, event: Event) -> None:
+        self.seen.append(event)
+        if isinstance(event, ReplyFinished):
+            self.ends.setdefault(event.turn, asyncio.Event()).set()
 
 
 @contextlib.asynccontextmanager
@@ -72,7 +78,7 @@ async def scene(
     session = Session(host=host)
     conversation = Conversation(session, planner or Planner(host, None), lambda: Voice(voice) if voice else None)
     made = Scene(chat, voice, session, conversation, Loudspeaker(session))
-    session.bus.tap(made.seen.append)
+    session.bus.tap(made.see)
     tasks = [asyncio.create_task(conversation.run()), asyncio.create_task(made.speaker.run())]
     try:
         yield made
@@ -301,6 +307,26 @@ def test_a_loudspeaker_that_does_not_play_is_noticed() -> None:
             await s.finished(1)
             assert any(e.topic == "speaker" for e in s.of(Notice))
             assert s.session.turns.exchange(1).heard == ""
+
+    run_virtual(talk())
+
+
+def test_a_loudspeaker_that_is_held_waits_and_goes_on_where_it_was() -> None:
+    async def talk() -> None:
+        async with scene() as s:
+            s.session.turns.begin()
+            s.commit("count")
+            await asyncio.sleep(1.0)
+            s.session.publish(AudioHold, turn=1, held=True)
+            await asyncio.sleep(0.1)
+            heard = s.speaker.heard[1]
+            await asyncio.sleep(1.0)
+            assert s.speaker.heard[1] == heard
+            s.session.publish(AudioHold, turn=1, held=False)
+            await s.finished(1)
+            assert s.session.turns.exchange(1).heard == LONG
+            unhindered = len(LONG.split()) * 0.3 + s.speaker.first_sound[1]
+            assert 0.9 <= s.session.clock.now() - unhindered <= 1.3
 
     run_virtual(talk())
 
