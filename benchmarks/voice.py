@@ -1,0 +1,244 @@
+"""How long until Omni answers, and how soon does it fall silent?
+
+A client streams recorded speech in real time over the WebSocket of a running Omni, as the page does,
+and plays the answers. Each line is a turn; the last line is the claim card. In the same run the naive
+chain (fixed 700 ms endpoint, whole recognition, whole reply, whole synthesis) answers the same recordings.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import statistics
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from card import Card, arguments
+from voice_client import FRAME, RATE, VoiceClient, running_omni
+
+NAIVE_ENDPOINT_S = 0.7
+#: Below this share of the loudest 20 ms, speech counts as silence.
+SILENCE = 0.03
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """One recording: 16 kHz float audio, what was said, and where speech begins and ends in it (seconds)."""
+
+    name: str
+    audio: np.ndarray
+    text: str
+    begins: float
+    ends: float
+
+
+@dataclass
+class TurnResult:
+    """What one streamed turn gave; seconds."""
+
+    name: str
+    said: str
+    heard: str = ""
+    reply: str = ""
+    first_sound_s: float | None = None
+    commits: int = 0
+    wait_s: float | None = None
+    barge_in_s: float | None = None
+    stages: dict[str, float] = field(default_factory=dict)
+
+
+def load(path: Path) -> np.ndarray:
+    """A recording as 16 kHz mono float32."""
+    import av
+
+    with av.open(str(path)) as container:
+        resampler = av.AudioResampler(format="s16", layout="mono", rate=RATE)
+        frames = [f for frame in container.decode(audio=0) for f in resampler.resample(frame)]
+        frames += resampler.resample(None)
+    return np.concatenate([f.to_ndarray().reshape(-1) for f in frames]).astype(np.float32) / 32768
+
+
+def edges(audio: np.ndarray) -> tuple[float, float]:
+    """Seconds at which speech begins and ends, by energy."""
+    frames = audio[: len(audio) // FRAME * FRAME].reshape(-1, FRAME)
+    energy = np.sqrt((frames**2).mean(axis=1))
+    loud = np.flatnonzero(energy > SILENCE * np.percentile(energy, 99))
+    return loud[0] * FRAME / RATE, (loud[-1] + 1) * FRAME / RATE
+
+
+def utterances(data: Path) -> tuple[list[Utterance], list[Path]]:
+    """Every recording of the folder that has a transcript beside it, and the files used."""
+    found: list[tuple[Path, str]] = []
+    for transcript in sorted(data.glob("*/*.transcription")) + sorted(data.glob("*/transcription")):
+        for line in transcript.read_text().splitlines():
+            text, _, name = line.partition("</s>")
+            wav = transcript.parent / f"{name.strip(' ()')}.wav"
+            if wav.is_file():
+                found.append((wav, text.replace("<s>", "").strip()))
+    jfk = data / "jfk.flac"
+    if jfk.is_file():
+        found.append(
+            (
+                jfk,
+                "and so my fellow americans ask not what your country can do for you "
+                "ask what you can do for your country",
+            )
+        )
+    made = []
+    for path, text in found:
+        audio = load(path)
+        begins, ends = edges(audio)
+        made.append(Utterance(path.stem, audio, text, begins, ends))
+    return made, [path for path, _ in found]
+
+
+async def stream(client: VoiceClient, utterance: Utterance, following: Utterance | None) -> TurnResult:
+    """Speak one recording and hear the answer; `following` is spoken over the answer and must silence it."""
+    result = TurnResult(utterance.name, utterance.text)
+    before = client.last_turn
+    commits = len(client.committed)
+    began = await client.speak(utterance.audio)
+    end = began + utterance.ends
+    turn = await client.wait_for_turn(after=before)
+    result.heard = " ".join(e["text"] for e in client.committed[commits:] if e["turn"] >= turn)
+    result.commits = len(client.committed) - commits
+    result.wait_s = client.committed_at[turn] - end
+    await client.wait_for_sound(turn)
+    result.first_sound_s = client.audible_at[turn] - end
+    if following:
+        await asyncio.sleep(1.2)
+        began = await client.speak(following.audio)
+        flushed = await client.wait_for_flush(turn)
+        if flushed is not None:
+            result.barge_in_s = flushed - (began + following.begins)
+        turn = max(turn, await client.wait_for_turn(after=turn))
+    await client.wait_until_silent(turn)
+    result.reply = client.replies.get(turn, "")
+    result.stages = client.stages.get(turn, {})
+    return result
+
+
+class Naive:
+    """The chain everybody writes first: each stage waits for the whole of the one before."""
+
+    def __init__(self, runtime: Any, whisper: Any) -> None:
+        self.runtime = runtime
+        self.whisper = whisper
+
+    async def turn(self, utterance: Utterance) -> dict[str, float]:
+        """Seconds of each stage, and the sum as `first_sound_s`."""
+        from omni.capabilities import ChatModel, ChatRequest, Message, Synthesizer
+        from omni.planner.prompt import SYSTEM
+
+        marks = [time.perf_counter()]
+        segments, _ = self.whisper.transcribe(utterance.audio, language="en", beam_size=1)
+        text = " ".join(s.text.strip() for s in segments)
+        marks.append(time.perf_counter())
+        request = ChatRequest([Message("system", SYSTEM), Message("user", text)], slot="naive", max_tokens=120)
+        reply = "".join([delta.text async for delta in self.runtime.host.get(ChatModel).chat(request)])
+        marks.append(time.perf_counter())
+        async for _ in self.runtime.host.get(Synthesizer).synthesize(reply):
+            pass
+        marks.append(time.perf_counter())
+        asr, chat, tts = (b - a for a, b in itertools.pairwise(marks))
+        return {
+            "endpoint": NAIVE_ENDPOINT_S, "asr": asr, "chat": chat, "tts": tts,
+            "first_sound_s": NAIVE_ENDPOINT_S + asr + chat + tts,
+        }  # fmt: skip
+
+
+async def naive_chain(items: list[Utterance]) -> list[dict[str, float]]:
+    """The naive chain on the same recordings, with the same models in a process of its own loop."""
+    from faster_whisper import WhisperModel
+
+    from omni.config import load_config
+    from omni.runtime import Runtime
+
+    runtime = Runtime(load_config())
+    await runtime.start()
+    try:
+        folder = await runtime.store.path("whisper-base")
+        whisper = WhisperModel(str(folder), device="cpu", compute_type="int8", cpu_threads=2)
+        naive = Naive(runtime, whisper)
+        await naive.turn(items[0])  # warm-up
+        return [await naive.turn(item) for item in items]
+    finally:
+        await runtime.stop()
+
+
+def percentile(values: list[float], share: float) -> float:
+    """Nearest-rank percentile; NaN of nothing."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else float("nan")
+
+
+async def measure(args: Any) -> tuple[list[TurnResult], list[dict[str, float]], list[Path]]:
+    """All turns through a running Omni, then the naive chain."""
+    items, files = utterances(args.data)
+    if args.quick:
+        items = items[:: max(1, len(items) // 4)]
+    results: list[TurnResult] = []
+    async with running_omni() as address, VoiceClient(address) as client:
+        await asyncio.sleep(1.0)
+        await stream(client, items[-1], None)  # the first turn warms what only a conversation warms
+        for index, item in enumerate(items):
+            following = items[(index + 1) % len(items)] if index % 2 else None
+            result = await stream(client, item, following)
+            results.append(result)
+            print(json.dumps(vars(result), ensure_ascii=False), flush=True)
+    return results, await naive_chain(items), files
+
+
+def main() -> int:
+    """Run it and print the claim card."""
+    import jiwer
+
+    args = arguments("voice", __doc__.splitlines()[0], data="speech")
+    if args.data is None:
+        print("The shared speech recordings are not here: set OMNI_TEST_DATA or --data DIR.", file=sys.stderr)
+        return 2
+    card = Card("voice", args)
+    results, naive, files = asyncio.run(measure(args))
+    card.data(files, args.data)
+    clean = jiwer.Compose([jiwer.ToLowerCase(), jiwer.RemovePunctuation(), jiwer.RemoveMultipleSpaces(), jiwer.Strip()])
+    first = [r.first_sound_s for r in results if r.first_sound_s is not None]
+    barge = [r.barge_in_s for r in results if r.barge_in_s is not None]
+    asked_to_stop = sum(1 for i in range(len(results)) if i % 2)
+    plain = [n["first_sound_s"] for n in naive]
+    card.figures = {
+        "p50_s": percentile(first, 0.5),
+        "p95_s": percentile(first, 0.95),
+        "ratio_to_naive": percentile(plain, 0.5) / percentile(first, 0.5),
+        "barge_in_s": percentile(barge, 0.95),
+        "barge_in_p50_s": percentile(barge, 0.5),
+        "barge_ins_heard": len(barge) / max(1, asked_to_stop),
+        "wer": jiwer.wer([clean(r.said) for r in results], [clean(r.heard) or "-" for r in results]),
+        "cut_offs": sum(r.commits > 1 for r in results),
+        "needless_wait_s": statistics.mean(r.wait_s for r in results if r.wait_s is not None),
+        "turns": len(results),
+    }
+    card.baseline = {
+        "p50_s": percentile(plain, 0.5),
+        "p95_s": percentile(plain, 0.95),
+        **{f"{stage}_s": statistics.median(n[stage] for n in naive) for stage in ("endpoint", "asr", "chat", "tts")},
+    }
+    stages = sorted({stage for r in results for stage in r.stages})
+    card.table(
+        "Stages of a turn (seconds, median over turns)",
+        ["stage", "median"],
+        [[s, statistics.median(r.stages[s] for r in results if s in r.stages)] for s in stages],
+    )
+    card.expect("p50_s", "<=", 0.9)
+    card.expect("p95_s", "<=", 1.5)
+    card.expect("ratio_to_naive", ">=", 3)
+    card.expect("barge_in_s", "<=", 0.25)
+    return card.finish()
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
