@@ -1,0 +1,1 @@
+"""Talk about what is shown: camera, screen, pictures, receipts and documents."""
