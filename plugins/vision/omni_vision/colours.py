@@ -41,9 +41,10 @@ def _name(rgb: np.ndarray) -> np.ndarray:
     light = (high + low) / 2
     with np.errstate(invalid="ignore", divide="ignore"):
         r, g, b = rgb.T
-        hue = np.select(
-            [high == r, high == g], [((g - b) / chroma) % 6, (b - r) / chroma + 2], (r - g) / chroma + 4
-        ) * 60.0
+        hue = (
+            np.select([high == r, high == g], [((g - b) / chroma) % 6, (b - r) / chroma + 2], (r - g) / chroma + 4)
+            * 60.0
+        )
         saturation = chroma / (1 - np.abs(2 * light - 1))
     hue, saturation = np.nan_to_num(hue), np.nan_to_num(saturation)
     names = np.zeros(len(rgb), int)

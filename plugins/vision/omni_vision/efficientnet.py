@@ -74,7 +74,14 @@ class _Builder:
         self.nodes: list[Any] = []
 
     def convolve(
-        self, x: str, weight: str, norm: str, stride: int = 1, kernel: int = 0, depthwise: bool = False, activate: bool = True
+        self,
+        x: str,
+        weight: str,
+        norm: str,
+        stride: int = 1,
+        kernel: int = 0,
+        depthwise: bool = False,
+        activate: bool = True,
     ) -> str:
         w = self.tensors[f"{weight}.weight"]
         if kernel and w.shape[2] != kernel:

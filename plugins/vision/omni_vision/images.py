@@ -21,7 +21,9 @@ from omni.errors import BadInput
 MAX_BYTES = 64 * 2**20  #: encoded
 MAX_PIXELS = 50_000_000  #: decoded at most, after a JPEG's own reduction
 MAX_SIDE = 65_000
-KEEP_PIXELS = 12_000_000  #: larger images are reduced to this: text of a 4-K screen or an A4 page at 300 dpi stays legible
+KEEP_PIXELS = (
+    12_000_000  #: larger images are reduced to this: text of a 4-K screen or an A4 page at 300 dpi stays legible
+)
 
 _NOT_IMAGES = (
     (b"%PDF", "a PDF document", "Ask about it as a document, or send a picture of the page."),
@@ -119,7 +121,8 @@ def _refuse_other_files(data: bytes) -> None:
         raise BadInput("The image is empty (0 bytes).", "Send it again.")
     if len(data) > MAX_BYTES:
         raise BadInput(
-            f"The image file has {len(data) / 2**20:.0f} MB; the limit is {MAX_BYTES // 2**20} MB.", "Send a smaller version."
+            f"The image file has {len(data) / 2**20:.0f} MB; the limit is {MAX_BYTES // 2**20} MB.",
+            "Send a smaller version.",
         )
     head = data[:256].lstrip()
     for magic, what, remedy in _NOT_IMAGES:
@@ -131,7 +134,9 @@ def _reduced(image: Any) -> Any:
     """Decoded, at a size within the limits; refuses what can't be reduced before it is decoded."""
     width, height = image.size
     if width < 1 or height < 1 or max(width, height) > MAX_SIDE:
-        raise BadInput(f"An image of {width} x {height} pixels can't be read.", f"The longest side may be {MAX_SIDE} pixels.")
+        raise BadInput(
+            f"An image of {width} x {height} pixels can't be read.", f"The longest side may be {MAX_SIDE} pixels."
+        )
     if image.format == "JPEG" and width * height > KEEP_PIXELS:
         shrink = (KEEP_PIXELS / (width * height)) ** 0.5
         image.draft("RGB", (max(1, int(width * shrink)), max(1, int(height * shrink))))  # 1/2, 1/4, 1/8, never below

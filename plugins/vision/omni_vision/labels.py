@@ -37,12 +37,12 @@ class Labeller:
         probabilities, features = self._session.run(["probabilities", "features"], {"image": batch})
         return probabilities, features
 
-    def label(self, pixels: np.ndarray, most: int = 5, score: float = SCORE) -> list[Region]:
-        """The likeliest labels, `kind` "label", their box the whole image."""
-        probabilities = self.predict([pixels])[0][0]
-        box = (0.0, 0.0, float(pixels.shape[1]), float(pixels.shape[0]))
-        best = np.argsort(-probabilities)[:most]
-        return [Region("label", names()[i], box, float(probabilities[i])) for i in best if probabilities[i] >= score]
+
+def likeliest(probabilities: np.ndarray, width: int, height: int, most: int = 5, score: float = SCORE) -> list[Region]:
+    """The best labels of [1000] probabilities, `kind` "label", their box the whole image."""
+    box = (0.0, 0.0, float(width), float(height))
+    best = np.argsort(-probabilities)[:most]
+    return [Region("label", names()[i], box, float(probabilities[i])) for i in best if probabilities[i] >= score]
 
 
 def prepare(pixels: np.ndarray) -> np.ndarray:

@@ -150,7 +150,9 @@ def _aligned(above: list[Region], row: list[Region]) -> bool:
 def join_rows(lines: Sequence[Region]) -> list[Region]:
     """Each row as one line of text, two spaces between its pieces."""
     return [
-        replace(row[0], text="  ".join(one.text for one in row), box=union([one.box for one in row]), confidence=_mean(row))
+        replace(
+            row[0], text="  ".join(one.text for one in row), box=union([one.box for one in row]), confidence=_mean(row)
+        )
         for row in rows(lines)
     ]
 

@@ -42,6 +42,10 @@ class ObjectDetector:
 
     def detect(self, pixels: np.ndarray, score: float = SCORE) -> list[Region]:
         """Things in an RGB image [height, width, 3], most certain first; `kind` is "object"."""
+        return self.detect_with_presence(pixels, score)[0]
+
+    def detect_with_presence(self, pixels: np.ndarray, score: float = SCORE) -> tuple[list[Region], np.ndarray]:
+        """The same, and [80]: the highest score of each class anywhere in the image."""
         heat, distances = self.maps(pixels)
         height, width = pixels.shape[:2]
         found = []
@@ -55,18 +59,16 @@ class ObjectDetector:
                 float(np.clip((y + bottom) * height / SIZE, 0, height)),
             )
             found.append(Region("object", names()[kind], box, float(heat[row, column, kind])))
-        return found
-
-    def presence(self, pixels: np.ndarray) -> np.ndarray:
-        """[80]: the highest score of each class anywhere in the image."""
-        return self.maps(pixels)[0].reshape(-1, 80).max(axis=0)
+        return found, heat.reshape(-1, len(names())).max(axis=0)
 
     def maps(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Heat [128, 128, 80] in 0..1, distances [128, 128, 4] in pixels of the 512 x 512 input."""
         import cv2
 
         resized = cv2.resize(pixels, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
-        heat, distances = self._session.run(None, {self._session.get_inputs()[0].name: resized[None].astype(np.float32)})
+        heat, distances = self._session.run(
+            None, {self._session.get_inputs()[0].name: resized[None].astype(np.float32)}
+        )
         return heat[0], distances[0]
 
 

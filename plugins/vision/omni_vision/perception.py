@@ -117,7 +117,9 @@ def _percept(data: dict[str, Any]) -> Percept:
         width=data["width"],
         height=data["height"],
         detail=data["detail"],
-        regions=tuple(Region(one["kind"], one["text"], tuple(one["box"]), one["confidence"]) for one in data["regions"]),
+        regions=tuple(
+            Region(one["kind"], one["text"], tuple(one["box"]), one["confidence"]) for one in data["regions"]
+        ),
         presence=np.asarray(data["presence"], np.float32),
         labels=labels,
         colours=tuple((name, share) for name, share in data["colours"]),
@@ -125,5 +127,3 @@ def _percept(data: dict[str, Any]) -> Percept:
         frames=data["frames"],
         seconds=data["seconds"],
     )
-
-

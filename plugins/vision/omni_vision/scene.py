@@ -70,7 +70,9 @@ def evidence(percepts: Sequence[Percept]) -> tuple[str, list[Cited]]:
         text_rows = rows([one for one in percept.regions if one.kind == "text"])
         for number, row in enumerate(text_rows[:LONGEST_TEXT], len(regions) + 1):
             name = f"{image + 1}.{number}"
-            region = Region("text", "  ".join(one.text for one in row), _around(row), min(one.confidence for one in row))
+            region = Region(
+                "text", "  ".join(one.text for one in row), _around(row), min(one.confidence for one in row)
+            )
             cited.append(Cited(name, image, region))
             lines.append(f'[{name}] text: "{region.text}"')
         if len(text_rows) > LONGEST_TEXT:

@@ -52,7 +52,10 @@ def convert(model_json: Path, weights: Path, outputs: Mapping[str, int], target:
         graph.nodes,
         model_json.stem,
         inputs,
-        [helper.make_tensor_value_info(name, TensorProto.FLOAT, (1, *[None] * (rank - 1))) for name, rank in outputs.items()],
+        [
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, (1, *[None] * (rank - 1)))
+            for name, rank in outputs.items()
+        ],
         graph.initializers(),
     )
     model = helper.make_model(made, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=9)
@@ -127,7 +130,12 @@ class _Graph:
             mode = "half_pixel" if attributes.get("half_pixel_centers", {}).get("b") else "asymmetric"
             sizes = self.constant(f"{name}/sizes", self.constants[inputs[1]].astype(np.int64))
             self._channels_first(
-                "Resize", [inputs[0], "", "", sizes], name, mode="linear", coordinate_transformation_mode=mode, axes=[2, 3]
+                "Resize",
+                [inputs[0], "", "", sizes],
+                name,
+                mode="linear",
+                coordinate_transformation_mode=mode,
+                axes=[2, 3],
             )
         else:
             self._shape_operator(op, inputs, name, attributes)
@@ -207,7 +215,9 @@ class _Graph:
 
         read = {one for node in self.nodes for one in node.input}
         everything = {**self.constants, **self.extra}
-        return [numpy_helper.from_array(np.asarray(everything[name]), name) for name in sorted(read & everything.keys())]
+        return [
+            numpy_helper.from_array(np.asarray(everything[name]), name) for name in sorted(read & everything.keys())
+        ]
 
 
 def _fold(op: str, values: list[np.ndarray]) -> np.ndarray:

@@ -78,12 +78,23 @@ def label_indices(phrase: str) -> tuple[int, ...]:
     return tuple(i for i, name in enumerate(plain) if name == word or name.endswith(f" {word}"))
 
 
+_SAID_OF_IT = re.compile(
+    r"\s(?:with|that|which|who|whose|wearing|holding|carrying|sitting|standing|lying|riding|eating|next|near|behind|under|of)\b.*",
+    re.IGNORECASE,
+)
+
+
 def head_noun(phrase: str) -> tuple[str, str]:
-    """(the known thing at the end of a phrase, what is said of it): "red fire hydrant" -> ("fire hydrant", "red")."""
-    words = clean(re.split(r"\b(?:with|that|which|who|wearing|holding|sitting|standing|riding)\b", phrase.lower())[0]).split()
-    rest = phrase.lower().replace(" ".join(words), "").strip()
+    """(the known thing a phrase is about, what is said of it): "a red fire hydrant" -> ("fire hydrant", "red").
+
+    ("", the phrase) when no detector knows it.
+    """
+    rest = match[0].strip() if (match := _SAID_OF_IT.search(phrase)) else ""
+    words = clean(phrase[: len(phrase) - len(rest)] if rest else phrase).split()
     for start in range(len(words)):
         tail = " ".join(words[start:])
         if classes(tail) or label_indices(tail):
-            return tail, " ".join([*words[:start], rest]).strip()
+            kinds = classes(tail)
+            name = kinds[0] if len(kinds) == 1 and tail in ("people", "men", "women", "children") else tail
+            return name, " ".join([*words[:start], rest]).strip()
     return "", phrase
