@@ -110,8 +110,7 @@ class Chooser:
         if decided and decided != NONE:
             return decided, "example"
         for name in route.short_list():
-            tool = tools[name]
-            if tool.extract is not None and arguments.certain(tool, route.text) is not None:
+            if _speaks_for(tools[name], route.text):
                 return name, "words"
         if decided == NONE:
             return NONE, "example"
@@ -167,6 +166,12 @@ class Chooser:
             return None
         now = parts[0].tool
         return Example(before.words, now) if now not in (NONE, before.tool) else None
+
+
+def _speaks_for(tool: Tool, words: str) -> bool:
+    """Whether the tool reads something of its own out of the words: all of them, or nothing, is no evidence."""
+    read = tool.extract(words) if tool.extract is not None else None
+    return bool(read) and any(value != words for value in read.values())
 
 
 def _continued(route: Route, before: Before) -> Route:
