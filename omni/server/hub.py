@@ -99,7 +99,8 @@ class Hub:
                 f"It has: {', '.join(known)}." if known else "Look at the plugins page whether it is running.",
             )
         try:
-            return await asyncio.wait_for(handler(params), CALL_S)
+            async with asyncio.timeout(CALL_S):
+                return await handler(params)
         except OmniError:
             raise
         except TimeoutError:

@@ -77,6 +77,8 @@ class Link:
         self._limits = limits or SessionLimits()
         self._socket: Socket | None = None
         self._calls: set[asyncio.Task[None]] = set()
+        self._halves: list[asyncio.Task[Any]] = []
+        self._taking_over = asyncio.Lock()
         self._next_seq = -1
         self._sent_to: dict[int, int] = {}
         self._played_to: dict[int, int] = {}
@@ -168,29 +170,15 @@ class Link:
         A page that comes without a count (new, or reloaded) gets a summary, and an answer that was being
         spoken is cut: its sound went with the old page. A second page takes the line from the first.
         """
-        if self._socket:
-            await self._socket.close(4409, "this conversation was opened in another tab")
-        self._socket, self.left_at = socket, None
-        resumed = received is not None and self.outbox.rewind(received)
-        if not resumed:
-            if self._sent_to and received is None:
-                self.conversation.interrupt("key")
-            self.outbox.start_over()
-            welcome = {**welcome, **self.summary()}
-        self._next_seq = -1
-        greeting = frames.encode_plain(
-            type="Welcome",
-            session=self.id,
-            resumed=resumed,
-            next=self.outbox.next,
-            time=self.session.clock.now(),
-            **welcome,
-        )
-        halves = [
-            asyncio.create_task(self._write(socket, greeting), name=f"to page {self.id}"),
-            asyncio.create_task(self._read(socket), name=f"from page {self.id}"),
-            asyncio.create_task(self.closed.wait(), name=f"closing {self.id}"),
-        ]
+        async with self._taking_over:
+            await self._part("this conversation was opened in another tab")
+            self._socket, self.left_at = socket, None
+            greeting = self._greet(welcome, received)
+            halves = self._halves = [
+                asyncio.create_task(self._write(socket, greeting), name=f"to page {self.id}"),
+                asyncio.create_task(self._read(socket), name=f"from page {self.id}"),
+                asyncio.create_task(self.closed.wait(), name=f"closing {self.id}"),
+            ]
         try:
             await asyncio.wait(halves, return_when=asyncio.FIRST_COMPLETED)
             if self.closed.is_set():
@@ -204,6 +192,29 @@ class Link:
             if self._socket is socket:
                 self._socket, self.left_at = None, self.session.clock.now()
 
+    async def _part(self, reason: str) -> None:
+        """Let go of the page that is there, before another gets its frames. Idempotent."""
+        old, self._socket = self._socket, None
+        for half in self._halves:
+            half.cancel()
+        await asyncio.gather(*self._halves, return_exceptions=True)
+        if old:
+            await old.close(4409, reason)
+
+    def _greet(self, welcome: dict[str, Any], received: int | None) -> str:
+        """The first frame for a page: it goes on where it was, or gets a summary."""
+        resumed = received is not None and self.outbox.rewind(received)
+        if not resumed:
+            if self._sent_to and received is None:
+                self.conversation.interrupt("key")
+            self.outbox.start_over()
+            self._next_seq = -1
+            welcome = {**welcome, **self.summary()}
+        now = self.session.clock.now()
+        return frames.encode_plain(
+            type="Welcome", session=self.id, resumed=resumed, next=self.outbox.next, time=now, **welcome
+        )
+
     @property
     def connected(self) -> bool:
         return self._socket is not None
@@ -213,7 +224,8 @@ class Link:
         while True:
             frame = await self.outbox.take()
             try:
-                await asyncio.wait_for(socket.send(frame), WRITE_S)
+                async with asyncio.timeout(WRITE_S):  # not wait_for, which may lose a cancellation (Python 3.11)
+                    await socket.send(frame)
             except TimeoutError:
                 await socket.close(1013, "the page does not read")
                 return
@@ -277,10 +289,7 @@ class Link:
                 self._next_seq = -1
                 session.publish(events.MicMuted, muted=message.muted)
             case frames.Played():
-                samples = min(message.samples, self._sent_to.get(message.turn, 0))
-                if message.turn in self._sent_to:
-                    self._played_to[message.turn] = max(samples, self._played_to.get(message.turn, 0))
-                    session.publish(events.Played, turn=message.turn, samples=samples, final=message.final)
+                self._on_played(message)
             case frames.BargeIn():
                 self.conversation.interrupt("key")
             case frames.ApprovalGiven():
@@ -296,6 +305,15 @@ class Link:
                 self.outbox.acknowledge(message.received)
             case frames.Call():
                 self._start_call(message)
+
+    def _on_played(self, message: frames.Played) -> None:
+        """The loudspeaker never goes back, and never plays what was not sent."""
+        sent = self._sent_to.get(message.turn)
+        if sent is None:
+            return
+        played = max(min(message.samples, sent), self._played_to.get(message.turn, 0))
+        self._played_to[message.turn] = played
+        self.session.publish(events.Played, turn=message.turn, samples=played, final=message.final)
 
     # -- panels ---------------------------------------------------------------------------------------
 

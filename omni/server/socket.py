@@ -46,7 +46,8 @@ class StarletteSocket:
         """Close it. Idempotent."""
         if self._websocket.application_state is WebSocketState.CONNECTED:
             try:
-                await asyncio.wait_for(self._websocket.close(code, reason[:120]), 2.0)
+                async with asyncio.timeout(2.0):
+                    await self._websocket.close(code, reason[:120])
             except (RuntimeError, WebSocketDisconnect, OSError, TimeoutError):
                 return
 

@@ -180,6 +180,7 @@ line.on("voice", (piece) => {
   if (speaker.blocked) dock.notice("sound", "The browser plays nothing before you click or press a key on this page.", "info");
 });
 line.on("AudioFlush", (m) => speaker.flush(m.turn ?? 0));
+line.on("AudioHold", (m) => speaker.hold(m.held));
 line.on("SpeechStarted", () => { hearing = true; showState(); });
 for (const type of ["SpeechPaused", "TurnDropped", "TurnCommitted"]) line.on(type, () => { hearing = false; showState(); });
 line.on("TurnCommitted", (m) => {

@@ -62,6 +62,11 @@ export class Speaker {
     if (this.speaking !== null && this.speaking <= turn) this.#speaks(null);
   }
 
+  /** Wait where it is, or go on from there. */
+  hold(held) {
+    this.#node?.port.postMessage({ hold: held });
+  }
+
   /** Another session counts its turns anew. */
   reset() {
     this.flush(Number.MAX_SAFE_INTEGER);

@@ -4,6 +4,7 @@
 import { Resampler } from "./resampler.js";
 
 const REPORT_S = 0.1;
+const HOLD_S = 2; // whoever asked to wait has this long to say how it goes on
 const QUANTUM = 128;
 
 class Playback extends AudioWorkletProcessor {
@@ -17,7 +18,19 @@ class Playback extends AudioWorkletProcessor {
     this.playing = null; // the turn that sounds
     this.tail = null; // the ramp to silence after a flush
     this.last = 0;
-    this.port.onmessage = ({ data }) => (data.flush === undefined ? this.#take(data) : this.#flush(data.flush));
+    this.held = null; // since when it waits, while it does
+    this.ramp = 0; // 1: the next quantum fades in, -1: it fades out
+    this.port.onmessage = ({ data }) => {
+      if (data.flush !== undefined) this.#flush(data.flush);
+      else if (data.hold !== undefined) this.#hold(data.hold);
+      else this.#take(data);
+    };
+  }
+
+  #hold(held) {
+    if (held === (this.held !== null)) return;
+    this.held = held ? currentTime : null;
+    this.ramp = this.playing ? (held ? -1 : 1) : 0;
   }
 
   #take({ turn, rate, offset, pcm }) {
@@ -51,7 +64,9 @@ class Playback extends AudioWorkletProcessor {
       this.tail = null;
       this.last = 0;
     }
-    while (filled < channel.length && this.queue.length) {
+    if (this.held !== null && currentTime - this.held > HOLD_S) this.#hold(false);
+    const waits = this.held !== null && this.ramp !== -1;
+    while (!waits && filled < channel.length && this.queue.length) {
       const item = this.queue[0];
       const part = item.data.subarray(item.at, item.at + channel.length - filled);
       channel.set(part, filled);
@@ -60,11 +75,19 @@ class Playback extends AudioWorkletProcessor {
       this.playing = item;
       if (item.at >= item.data.length) this.#next();
     }
-    if (filled) this.last = channel[filled - 1];
+    if (this.ramp) this.#fade(channel);
+    if (filled) this.last = this.held === null ? channel[filled - 1] : 0;
     for (; filled < channel.length; filled++) channel[filled] = this.last *= 0.9; // no click where sound runs out
     for (let i = 1; i < output.length; i++) output[i].set(channel);
     if (this.playing && currentTime - this.reported >= REPORT_S) this.#report(this.playing, false);
     return true;
+  }
+
+  #fade(channel) {
+    const n = channel.length;
+    for (let i = 0; i < n; i++) channel[i] *= this.ramp > 0 ? (i + 1) / n : 1 - (i + 1) / n;
+    if (this.ramp < 0 && this.playing) this.#report(this.playing, false);
+    this.ramp = 0;
   }
 
   #next() {
@@ -83,6 +106,8 @@ class Playback extends AudioWorkletProcessor {
 
   #flush(turn) {
     this.flushed = Math.max(this.flushed, turn);
+    this.#hold(false);
+    this.ramp = 0;
     const playing = this.playing && this.playing.turn <= turn ? this.playing : null;
     if (playing) {
       this.tail = new Float32Array(QUANTUM);
