@@ -6,7 +6,6 @@ of style vectors, shape [510, 1, 256], one for each number of tokens.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 
 from omni.capabilities import SpeechChunk
 from omni.errors import BadInput, ModelMissing
-from omni_speech.onnx_voice import fade_edges, load_with_output, word_times
+from omni_speech.onnx_voice import ClauseTimes, fade_edges, load_with_output, word_times
 from omni_speech.phonemes import Phonemizer, Pronounced
 from omni_speech.piper import pieces
 from omni_speech.worker import Ticket, Worker
@@ -85,9 +84,12 @@ class KokoroVoice:
         if name not in self._files:
             raise BadInput(f"There is no voice '{name}'.", f"Choose one of: {', '.join(self.voices)}.")
         # A short first piece is heard sooner; what follows is computed while it plays.
-        for words in pieces(self._phonemizer.pronounce(text), longest=90):
-            yield await self._worker.run(self._speak, words, name, speed)
-            await asyncio.sleep(0)
+        parts = pieces(self._phonemizer.pronounce(text), longest=90)
+        clause = ClauseTimes(parts)
+        for words in parts:
+            chunk = await self._worker.run(self._speak, words, name, speed)
+            times = clause.add(chunk.words, words, chunk.audio.size / chunk.rate)
+            yield SpeechChunk(chunk.audio, chunk.rate, times)
 
     # -- in the worker's thread -----------------------------------------------------------------
 

@@ -75,6 +75,36 @@ def word_times(
     return tuple(times)
 
 
+class ClauseTimes:
+    """Word times of a clause that is spoken in pieces, always for all of its words.
+
+    What has been spoken is exact; the rest is estimated from the pace so far, by the number of phonemes.
+    """
+
+    def __init__(self, parts: Sequence[Sequence[Pronounced]]) -> None:
+        self._rest = [word for part in parts for word in part]
+        self._known: list[tuple[str, float, float]] = []
+        self._seconds = 0.0
+        self._sounds = 0
+
+    def add(
+        self, times: Sequence[tuple[str, float, float]], words: Sequence[Pronounced], seconds: float
+    ) -> tuple[tuple[str, float, float], ...]:
+        """A piece of `seconds` was spoken, its word times counted from its own start."""
+        self._known.extend((word, start + self._seconds, end + self._seconds) for word, start, end in times)
+        self._rest = self._rest[len(words) :]
+        self._seconds += seconds
+        self._sounds += sum(len(word.phonemes) + 1 for word in words)
+        pace = self._seconds / max(self._sounds, 1)
+        guessed: list[tuple[str, float, float]] = []
+        at = self._seconds
+        for word in self._rest:
+            end = at + pace * (len(word.phonemes) + 1)
+            guessed.append((word.written, at, end))
+            at = end
+        return (*self._known, *guessed)
+
+
 def fade_edges(audio: NDArray[np.float32], rate: int) -> NDArray[np.float32]:
     """The audio with 3 ms ramps at both ends, so that pieces join without a click."""
     ramp = min(int(rate * 0.003), audio.size // 2)

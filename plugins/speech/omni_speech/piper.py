@@ -6,7 +6,6 @@ our dictionary's symbols the way espeak would. Each phoneme is followed by a pad
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -17,7 +16,7 @@ import numpy as np
 
 from omni.capabilities import SpeechChunk
 from omni.errors import ModelMissing
-from omni_speech.onnx_voice import fade_edges, load_with_output, word_times
+from omni_speech.onnx_voice import ClauseTimes, fade_edges, load_with_output, word_times
 from omni_speech.phonemes import Phonemizer, Pronounced
 from omni_speech.worker import Ticket, Worker
 
@@ -77,9 +76,12 @@ class PiperVoice:
         """Speak one clause; stops between pieces when it is no longer iterated. `speed` 1.2 is a fifth faster."""
         if self._worker is None or self._phonemizer is None:
             raise ModelMissing("The voice was used before its model was loaded.", "Call open() first.")
-        for words in pieces(self._phonemizer.pronounce(text)):
-            yield await self._worker.run(self._speak, words, speed)
-            await asyncio.sleep(0)
+        parts = pieces(self._phonemizer.pronounce(text))
+        clause = ClauseTimes(parts)
+        for words in parts:
+            chunk = await self._worker.run(self._speak, words, speed)
+            times = clause.add(chunk.words, words, chunk.audio.size / chunk.rate)
+            yield SpeechChunk(chunk.audio, chunk.rate, times)
 
     # -- in the worker's thread -----------------------------------------------------------------
 

@@ -54,7 +54,7 @@ _SYMBOLS = {
     "≈": "is about", "±": "plus or minus", "√": "the square root of", "∞": "infinity", "π": "pi", "θ": "theta",
     "α": "alpha", "β": "beta", "λ": "lambda", "Δ": "delta", "Σ": "the sum of", "∑": "the sum of",
     "∫": "the integral of", "→": "to", "&": "and", "%": "percent", "@": "at", "#": "number", "^": "to the power of",
-    "°": "degrees", "~": "about", "|": "", "_": " ", "•": "", "–": "", "—": "", "\\": "", "⇒": "implies",
+    "°": "degrees", "~": "about", "|": "", "_": " ", "•": "", "–": " ", "—": " ", "\\": "", "⇒": "implies",
     "∈": "in", "·": "times",
 }  # fmt: skip
 _MONTHS = word_list(
@@ -68,11 +68,7 @@ _YEAR_BEFORE = word_set(
 
 
 def spoken_words(text: str) -> list[SpokenWord]:
-    """Every whitespace-separated word of `text`, with what is said for it. Markdown marks are not said."""
-    text = re.sub(r"```.*?```", " ", text, flags=re.S)
-    text = re.sub(r"!?\[([^\]]*)\]\([^)]*\)", r"\1", text)
-    text = re.sub(r"(\*\*|__|`)", "", text)
-    text = re.sub(r"\s*[–—]\s*|\s-\s(?=[A-Za-z])|--+", ", ", text)
+    """Every whitespace-separated word of `text`, exactly as `text.split()` has them, with what is said for it."""
     written = text.split()
     words: list[SpokenWord] = []
     skip = False
@@ -80,6 +76,9 @@ def spoken_words(text: str) -> list[SpokenWord]:
         before = written[index - 1] if index else ""
         after = written[index + 1] if index + 1 < len(written) else ""
         core, pause = _strip(word, last=not after)
+        if core and not core.strip("-–—") and not (before[-1:].isalnum() and after[:1].isdigit()):
+            words.append(SpokenWord(word, (), "," if index else ""))
+            continue
         if skip:
             words.append(SpokenWord(word, (), pause))
             skip = False
@@ -98,7 +97,7 @@ def spoken_text(text: str) -> str:
 
 def _strip(word: str, *, last: bool) -> tuple[str, str]:
     """The word without quotes, brackets and the punctuation that ends it; and that punctuation as a pause."""
-    core = word.strip("\"“”‘()[]{}«»*_").lstrip("'’¿¡#")
+    core = word.strip("\"“”‘()[]{}«»*_`").lstrip("'’¿¡#")
     end = re.search(r"[.,!?:;…]+$", core)
     pause = ""
     if end:
@@ -107,7 +106,7 @@ def _strip(word: str, *, last: bool) -> tuple[str, str]:
         pause = next((m for m in "?!" if m in mark), mark[-1]).replace("…", ",")
         if pause == "." and not last and (core.lower() in _ABBREVIATIONS or re.fullmatch(r"(\w\.)*\w", core)):
             pause = "" if not core.isdigit() else pause
-    core = core.rstrip("\"”'’)]}*_")
+    core = core.rstrip("\"”'’)]}*_`")
     return core, pause or ("," if word.endswith(")") else "")
 
 

@@ -1,0 +1,45 @@
+"""What people say while they listen, and what they say to make it stop."""
+
+from __future__ import annotations
+
+from difflib import SequenceMatcher
+
+from omni_speech.words import plain, word_set
+
+_LISTENING = word_set(
+    "mm mhm hmm hm mmhmm mmm uh huh uhhuh aha ah oh ok okay yeah yep yes yup right sure exactly indeed wow cool nice "
+    "great good fine true totally absolutely gotcha alright interesting really um"
+)
+_PHRASES = {"i see", "got it", "of course", "oh wow", "go on", "sounds good", "that s right", "makes sense", "oh i see"}
+_STOP = {
+    "stop", "stop it", "stop please", "please stop", "stop talking", "wait", "wait a moment", "wait a minute",
+    "hold on", "shut up", "be quiet", "quiet", "enough", "that s enough", "okay stop", "ok stop", "stop stop",
+    "pause", "hush", "never mind", "nevermind", "cancel",
+}  # fmt: skip
+#: A backchannel is no longer than this many words.
+_MOST_WORDS = 3
+
+
+def is_backchannel(text: str) -> bool:
+    """Whether someone says this to show that they listen: "mm-hm", "yeah", "okay, I see"."""
+    words = plain(text)
+    for phrase in _PHRASES:
+        if words == phrase or words.endswith(" " + phrase):
+            words = words.removesuffix(phrase).strip()
+            break
+    parts = words.split()
+    return len(parts) <= _MOST_WORDS and bool(plain(text)) and all(part in _LISTENING for part in parts)
+
+
+def is_stop(text: str) -> bool:
+    """Whether this only asks for silence: it interrupts, and needs no answer."""
+    return plain(text) in _STOP
+
+
+def echoes(heard: str, spoken: str) -> float:
+    """How much of what was heard (0..1, by words) is, in order, in what is being spoken just now."""
+    ours, theirs = plain(heard).split(), plain(spoken).split()
+    if not ours or not theirs:
+        return 0.0
+    matcher = SequenceMatcher(None, ours, theirs, autojunk=False)
+    return sum(block.size for block in matcher.get_matching_blocks()) / len(ours)

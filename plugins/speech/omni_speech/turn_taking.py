@@ -1,0 +1,236 @@
+"""The life of one spoken turn: it begins, pauses, is guessed to be over, is revised, is certain or was nothing.
+
+Silence is counted in samples of audio, not in time passed, so a machine that stutters hears the same pauses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+
+from omni.capabilities import Audio, Transcript
+from omni.events import (
+    Event,
+    PartialTranscript,
+    SpeechPaused,
+    SpeechStarted,
+    StageTiming,
+    TurnCommitted,
+    TurnDropped,
+    TurnRevised,
+    TurnSpeculated,
+)
+from omni.session import Session
+from omni_speech.backchannel import is_stop
+from omni_speech.endpointing import silence_needed
+from omni_speech.hearing import RATE, Utterance
+from omni_speech.prosody import fall
+from omni_speech.recogniser import Job
+
+#: The probability that starts speech, and the lower one that ends it.
+ON, OFF = 0.5, 0.35
+
+
+@dataclass(frozen=True, slots=True)
+class Pauses:
+    """When what happens, in seconds of silence; and how often partials are recognised."""
+
+    recognise_s: float = 0.10  #: the tail is recognised before it is certain that this is a pause
+    speculate_s: float = 0.20
+    nothing_s: float = 0.60  #: without a word by then it was noise
+    first_partial_s: float = 0.8
+    partial_every_s: float = 0.7
+    resume_frames: int = 2  #: frames of voice after a pause that count as speech again
+    endpoint: Callable[..., float] = silence_needed  #: (text, falling=) -> seconds
+
+
+class TurnTaker:
+    """Follows one utterance at a time and publishes what becomes of it. Lives on the session's loop."""
+
+    def __init__(self, session: Session, ask: Callable[[Job], None], pauses: Pauses | None = None) -> None:
+        self._session = session
+        self._ask = ask
+        self._pauses = pauses or Pauses()
+        self._ids = count(1)
+        self._id = 0
+        self._turn = self._revision = 0
+        self._utterance: Utterance | None = None
+
+    @property
+    def active(self) -> bool:
+        """Whether a turn is open."""
+        return self._utterance is not None
+
+    @property
+    def turn(self) -> int:
+        """The number of the turn that is open, or was last."""
+        return self._turn
+
+    def begin(
+        self, started: float, frames: Sequence[tuple[float, Audio, float]], *, carry: str = "", cutting: bool = False
+    ) -> None:
+        """Someone began to speak at `started`; `frames` (probability, audio, end time) were kept from before.
+
+        `carry` is the text of a turn that was taken for finished too early: this one goes on with it.
+        `cutting` says that it interrupts an answer.
+        """
+        self._turn, self._revision = self._session.turns.begin()
+        self._id = next(self._ids)
+        first = frames[0] if frames else None
+        self._utterance = Utterance(first[2] - first[1].size / RATE if first else started)
+        self._carry = carry
+        self._cutting = cutting
+        self._voiced = True
+        self._spoken_until = 0  #: samples of the utterance until the end of its speech
+        self._speech_end = started
+        self._voice_run = 0
+        self._asked_until = 0  #: how much of the utterance the last wish covered
+        self._asked_pause = -1
+        self._paused_at = 0.0
+        self._speculated_at = 0.0
+        self._paused = self._speculated = self._forced = False
+        self._final: str | None = None
+        self._needed = 0.0
+        self._text = ""
+        self._publish(SpeechStarted, at=started)
+        for probability, audio, ends in frames:
+            self.frame(probability, audio, ends)
+
+    def frame(self, probability: float, audio: Audio, ends: float) -> None:
+        """32 ms more of microphone that end at session time `ends`."""
+        assert self._utterance is not None
+        self._utterance.add(audio)
+        self._voiced = probability >= (OFF if self._voiced else ON)
+        if self._voiced:
+            self._on_voice(ends)
+        elif self._spoken_until:
+            self._on_silence()
+
+    def end_now(self) -> None:
+        """No more audio comes (muted, unplugged): the turn ends with what was heard."""
+        if self._utterance is None:
+            return
+        self._forced = True
+        if self._final is not None and self._speculated:
+            self._commit()
+        elif self._asked_pause != self._spoken_until or self._final is None:
+            self._ask_for_tail()
+
+    def abandon(self, reason: str) -> None:
+        """The turn was none."""
+        if self._utterance is not None:
+            self._utterance = None
+            self._publish(TurnDropped, reason=reason)
+
+    # -- voice and silence ----------------------------------------------------------------------
+
+    def _on_voice(self, ends: float) -> None:
+        assert self._utterance is not None
+        self._voice_run += 1
+        if self._paused and self._voice_run < self._pauses.resume_frames:
+            return
+        self._spoken_until = self._utterance.samples
+        self._speech_end = ends
+        if self._paused:
+            self._resume()
+        self._final = None
+        size = self._utterance.samples
+        wait = self._pauses.partial_every_s if self._asked_until else self._pauses.first_partial_s
+        if size - self._asked_until >= wait * RATE:
+            self._asked_until = size
+            self._ask(self._job(final=False))
+
+    def _resume(self) -> None:
+        self._paused = False
+        if self._speculated:
+            self._speculated = False
+            self._revision = self._session.turns.revise()
+            self._publish(TurnRevised)
+
+    def _on_silence(self) -> None:
+        assert self._utterance is not None
+        self._voice_run = 0
+        silence = (self._utterance.samples - self._spoken_until) / RATE
+        if silence >= self._pauses.recognise_s and self._asked_pause != self._spoken_until:
+            self._ask_for_tail()
+        if silence >= self._pauses.speculate_s and not self._paused:
+            self._paused = True
+            self._paused_at = self._session.clock.now()
+            self._publish(SpeechPaused, at=self._speech_end)
+            self._timing("vad_silence", self._paused_at - self._speech_end)
+        if self._paused:
+            self._consider(silence)
+
+    def _consider(self, silence: float) -> None:
+        """In a pause: is there a text to guess with, is it certain yet, was it anything at all?"""
+        if self._final is None:
+            return
+        if not self._final:
+            if silence >= self._pauses.nothing_s or self._forced:
+                self.abandon("noise")
+            return
+        if not self._speculated:
+            self._speculate()
+        if silence >= self._needed or self._forced:
+            self._commit()
+
+    # -- text -----------------------------------------------------------------------------------
+
+    def _job(self, *, final: bool) -> Job:
+        utterance = self._utterance
+        assert utterance is not None
+        carry = self._carry
+        return Job(
+            lambda: (utterance.audio(), f"{carry} {utterance.prompt()}".strip()), final, (self._id, self._spoken_until)
+        )
+
+    def _ask_for_tail(self) -> None:
+        assert self._utterance is not None
+        self._asked_pause = self._spoken_until
+        self._asked_until = self._utterance.samples
+        self._ask(self._job(final=True))
+
+    def hear(self, job: Job, transcript: Transcript) -> None:
+        """What the recogniser made of a job of ours; of an earlier utterance it is ignored."""
+        if self._utterance is None or job.key[0] != self._id:
+            return
+        text, stable = self._utterance.hear(transcript, job.audio)
+        text, stable = f"{self._carry} {text}".strip(), f"{self._carry} {stable}".strip()
+        if text and text != self._text:
+            self._text = text
+            self._publish(PartialTranscript, text=text, stable=text if job.final else stable)
+        if not job.final or job.key[1] != self._spoken_until:
+            return
+        self._final = text
+        self._needed = self._pauses.endpoint(text, falling=fall(self._utterance.speech(self._spoken_until)))
+        if self._paused or self._forced:
+            self._consider((self._utterance.samples - self._spoken_until) / RATE)
+
+    def fail(self, job: Job) -> None:
+        """The recogniser could not do it."""
+        if self._utterance is not None and job.key[0] == self._id and job.final:
+            self.abandon("could not be recognised")
+
+    def _speculate(self) -> None:
+        self._speculated = True
+        self._speculated_at = self._session.clock.now()
+        if self._paused:
+            self._timing("asr_tail", self._speculated_at - self._paused_at)
+        self._publish(TurnSpeculated, text=self._final or "")
+
+    def _commit(self) -> None:
+        text = self._final or ""
+        self._utterance = None
+        if self._cutting and is_stop(text):
+            self._publish(TurnDropped, reason="asked to stop")
+            return
+        self._timing("endpoint_wait", self._session.clock.now() - self._speculated_at)
+        self._publish(TurnCommitted, text=text, speech_end=self._speech_end)
+
+    def _publish(self, kind: type[Event], **fields: Any) -> None:
+        self._session.publish(kind, turn=self._turn, revision=self._revision, **fields)
+
+    def _timing(self, stage: str, seconds: float) -> None:
+        self._publish(StageTiming, stage=stage, seconds=max(0.0, seconds))
