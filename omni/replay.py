@@ -94,7 +94,8 @@ def without_media(event: Event) -> Event | None:
 def _header(session: Session, config: Any, media: bool) -> dict[str, Any]:
     from omni import __version__
 
-    records = session.host.plugins() if hasattr(session.host, "plugins") else []
+    known = session.host.plugins() if hasattr(session.host, "plugins") else []
+    records = [record for record in known if record.state in ("loaded", "ready", "degraded")]
     settings = config.as_dict() if hasattr(config, "as_dict") else {}
     return {
         "format": FORMAT,

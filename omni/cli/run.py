@@ -8,6 +8,7 @@ import logging
 import os
 import sys
 import time
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -121,9 +122,6 @@ async def _run(config: Config, runtime: Runtime) -> None:
 
     began = time.perf_counter()
     await runtime.start()
-    for record in runtime.host.plugins():
-        if record.state in ("refused", "quarantined"):
-            typer.echo(f"plugin {record.id}: {record.state}. {record.reason}", err=True)
     warm: asyncio.Task[None] | None = None
 
     def ready(url: str) -> None:
@@ -139,11 +137,27 @@ async def _run(config: Config, runtime: Runtime) -> None:
     try:
         await serve(runtime, config.get("server.host"), config.get("server.port"), ready=ready)
     finally:
-        if warm:
-            warm.cancel()
-            await asyncio.gather(warm, return_exceptions=True)
-        await runtime.stop()
+        await to_the_end(_close(runtime, warm))
         typer.echo("Stopped.")
+
+
+async def _close(runtime: Runtime, warm: asyncio.Task[None] | None) -> None:
+    if warm:
+        warm.cancel()
+        await asyncio.gather(warm, return_exceptions=True)
+    await runtime.stop()
+
+
+async def to_the_end(work: Coroutine[Any, Any, None]) -> None:
+    """Finish `work` although this task is being cancelled: the server hands Ctrl-C on when it has stopped.
+
+    A second Ctrl-C while it closes gives up.
+    """
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.shield(task)
 
 
 async def _warm(runtime: Runtime, began: float) -> None:
