@@ -336,8 +336,13 @@ class Store:
             found = tables.full_text(query, recall.DEPTH, where)
             lists["text"] = recall.merge_fresh(query, found, pending)
             lists = {name: [i for i in dict.fromkeys(ids) if i not in fresh.hidden] for name, ids in lists.items()}
-            order = recall.fuse(lists)[: limit * 2 + 10]
             moments = {m.id: m for m in pending}
+            covered = (
+                recall.coverage(query, dict(found) | {i: m.text for i, m in moments.items()})
+                if target is not None
+                else {}
+            )
+            order = recall.fuse(lists, {"text": covered})[: limit * 2 + 10]
             return recall.recalled(order, tables.fetch([i for i, *_ in order if i not in moments]) | moments, limit)
 
         return tables.reading(look)
