@@ -50,8 +50,8 @@ class Outcome:
         """As the model reads it."""
         if self.result is None:
             return prompt.render_result(self.step.tool, None, trusted=True, error=self.error)
-        value = self.result.value if self.result.value is not None else self.result.say
-        return prompt.render_result(self.step.tool, value, trusted=self.result.trusted)
+        told = self.result.say or self.result.value  # the words are shorter, and they are what the person heard
+        return prompt.render_result(self.step.tool, told, trusted=self.result.trusted)
 
 
 @dataclass(slots=True)

@@ -21,6 +21,14 @@ from omni.tools import Tool, validate_arguments
 COPY = "x-copy"
 #: Field names that mean "what was asked", when they are all that a tool requires.
 _ASKED = frozenset({"question", "request", "problem"})
+#: Field names of a search: the words, without the asking.
+_SEARCHED = frozenset({"query"})
+_SEARCH_VERBS = re.compile(
+    r"^\W*(?:(?:please|hey|ok|okay|omni|can you|could you|would you|and|then|also)\b\W*)*"
+    r"(?:(?:find|search|look|show|get|give|fetch|locate|bring|jump|go|recall)\b(?: up| for| me| through| to)*"
+    r"|do (?:i|we|you) (?:still )?(?:have|know|remember)|is there|are there|where (?:is|are|was|did))?\s*",
+    re.IGNORECASE,
+)
 
 #: Asks the model for JSON that fits a schema: (instruction, schema) -> text.
 AskJson = Callable[[str, dict[str, Any]], Awaitable[str]]
@@ -61,6 +69,8 @@ def certain(tool: Tool, words: str) -> dict[str, Any] | None:
     copies = {name for name, schema in properties.items() if schema.get(COPY) == "request"}
     if len(required) == 1 and required[0] in _ASKED and properties[required[0]].get("type") == "string":
         copies.add(required[0])
+    if len(required) == 1 and required[0] in _SEARCHED and properties[required[0]].get("type") == "string":
+        return {required[0]: _SEARCH_VERBS.sub("", words, count=1).strip(" ?!.") or words.strip()}
     if copies and set(required) <= copies:
         return {name: words.strip() for name in copies}
     return None

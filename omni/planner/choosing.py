@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 from omni.capabilities import Embedder, Memory, Moment
 from omni.errors import BadInput, CapabilityUnavailable, OmniError
-from omni.planner import arguments
 from omni.planner.selection import NONE, WORDS_SURE, Example, ExampleIndex, Route, demonstrations, embed_words
 from omni.planner.split import refers_back, split
 from omni.tools import Tool
@@ -28,8 +27,10 @@ if TYPE_CHECKING:
 
 #: What a correction is called in the shared memory.
 CORRECTION = "correction"
+#: What no tool reads anything out of, unless it takes any words.
+NOT_FOR_TOOLS = ("tell me a story about a dragon", "why do leaves turn red")
 #: Without a model to ask, the nearest tool is taken from this score on.
-ALONE = 0.5
+ALONE = 0.4
 
 _ELLIPSIS = re.compile(
     r"^\W*(and|what about|how about|make (it|that)|no|not|i meant|i mean|now|then|or|but|also|same)\b", re.I
@@ -93,7 +94,7 @@ class Chooser:
     ) -> tuple[list[Part], Route]:
         """The parts of a request, and where the whole of it pointed."""
         index = await self.index(list(tools.values()))
-        routes = await split(text, index)
+        routes = await split(text, index, lambda route: speaks_for(route, tools))
         if before and len(routes) == 1 and len(text.split()) <= 9 and _ELLIPSIS.match(text) and before.tool in tools:
             route = _continued(routes[0], before)
             name = await self._ask_which(route, [before.tool, *route.short_list(2)], tools, ask)
@@ -107,14 +108,14 @@ class Chooser:
     async def choose(self, route: Route, tools: dict[str, Tool], ask: AskJson) -> tuple[str, str]:
         """The tool for one part and how it was chosen."""
         decided = route.decided
-        if decided and decided != NONE:
+        if decided and decided != NONE and not _finds_nothing(tools[decided], route.text):
             return decided, "example"
-        for name in route.short_list():
-            if _speaks_for(tools[name], route.text):
-                return name, "words"
+        if spoken := speaks_for(route, tools):
+            return spoken, "words"
         if decided == NONE:
             return NONE, "example"
-        return await self._ask_which(route, route.short_list(), tools, ask), "model"
+        names = [n for n in route.short_list() if n == route.best or not _finds_nothing(tools[n], route.text)]
+        return await self._ask_which(route, names, tools, ask), "model"
 
     async def _ask_which(self, route: Route, names: Sequence[str], tools: dict[str, Tool], ask: AskJson) -> str:
         names = list(dict.fromkeys(names))
@@ -168,10 +169,27 @@ class Chooser:
         return Example(before.words, now) if now not in (NONE, before.tool) else None
 
 
-def _speaks_for(tool: Tool, words: str) -> bool:
-    """Whether the tool reads something of its own out of the words: all of them, or nothing, is no evidence."""
-    read = tool.extract(words) if tool.extract is not None else None
-    return bool(read) and any(value != words for value in read.values())
+def speaks_for(route: Route, tools: dict[str, Tool]) -> str:
+    """The nearest tool that reads arguments out of the words; empty where none does.
+
+    A tool that reads something out of any words at all gives evidence only where it takes a part of them.
+    """
+    for name in route.short_list():
+        tool = tools[name]
+        read = tool.extract(route.text) if tool.extract is not None else None
+        if read and (_is_selective(tool) or any(value != route.text for value in read.values())):
+            return name
+    return ""
+
+
+def _finds_nothing(tool: Tool, words: str) -> bool:
+    """Whether a tool that only reads what is meant for it reads nothing here."""
+    return tool.extract is not None and _is_selective(tool) and tool.extract(words) is None
+
+
+def _is_selective(tool: Tool) -> bool:
+    """Whether the tool's reading says no to what is clearly not for it."""
+    return tool.extract is not None and all(tool.extract(words) is None for words in NOT_FOR_TOOLS)
 
 
 def _continued(route: Route, before: Before) -> Route:

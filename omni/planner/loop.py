@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 #: Sessions whose small state is held; a session that comes back after this many others starts afresh.
 SESSIONS = 256
 #: A tool this near to the request, and not yet used, is worth asking the model whether it is needed too.
-FOLLOW_UP = 0.45
+FOLLOW_UP = 0.36
 #: Tokens the prompt may take beside history and answer: the system prompt, tools, results.
 OVERHEAD_TOKENS = 1400
 

@@ -1,14 +1,17 @@
 """Which tools fit: nearest declared example first, the chat model only where that is not clear.
 
-Every tool declares requests it is right for. A request is compared with all of them at once (one
-small matrix product); a tool's score is the mean of its two nearest examples. Where the best tool
-leads by a clear margin it is chosen without asking any model; otherwise the nearest few are handed
-to the model as a question with few answers. "None" is a class of its own, with examples like any tool.
+Every tool declares requests it is right for. A request is compared with all of them at once (a few
+small matrix products): by meaning, by the meaning of its opening words ("remember that my sister's ..."
+is about remembering, not about sisters), and by its words. A tool's score is the mean of its two nearest
+examples, with a share of how near its centre is. Where the best tool leads by a clear margin it is chosen
+without asking any model; otherwise the nearest few are handed to the model as a question with few answers.
+"None" is a class of its own, with examples like any tool.
 """
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import re
 import zlib
@@ -28,10 +31,16 @@ if TYPE_CHECKING:
 
 NONE = "none"
 
-#: The lead over the second tool from which the nearest example decides alone.
-MARGIN = 0.1
-#: Below this similarity nothing that was declared is near: no tool is meant.
-FLOOR = 0.3
+#: What counts how much: the meaning of all of it, of its opening words, the words themselves, and a tool's centre.
+#: Set on benchmarks/planner_dev.toml, like the two thresholds below.
+WEIGHTS = (0.4, 0.2, 0.2)
+CENTRE_WEIGHT = 0.2
+#: The lead over the second tool from which the nearest examples decide alone.
+MARGIN = 0.07
+#: Below this score nothing that was declared is near: no tool is meant.
+FLOOR = 0.2
+#: How many words open a request.
+OPENING = 4
 #: Tools that the model is asked about.
 SHORT_LIST = 3
 #: A sentence whose embedding tells embedders apart, so that cached vectors are never mixed.
@@ -84,17 +93,27 @@ class Route:
 
 
 @dataclass(slots=True)
+class _Matrices:
+    """All examples as the router compares with them. Rows are examples, or tools for `centres`."""
+
+    examples: tuple[Example, ...]
+    meaning: NDArray[np.float32]  # [examples, dimension]
+    openings: NDArray[np.float32]  # [examples, dimension]: the first words alone, which say what is wanted
+    names: tuple[str, ...]
+    centres: NDArray[np.float32]  # [tools, dimension]
+    words: WordIndex
+
+
+@dataclass(slots=True)
 class ExampleIndex:
-    """The vectors of all examples. Kept on disk by what was embedded, so a start embeds only what is new."""
+    """All examples, ready to compare with. Vectors are kept on disk, so a start embeds only what is new."""
 
     embed: Embed
     folder: Path | None = None
     sure: float = 0.0
     _vectors: dict[str, NDArray[np.float32]] = field(default_factory=dict)
-    _examples: tuple[Example, ...] = ()
-    _matrix: NDArray[np.float32] | None = None  # [examples, dimension]
+    _matrices: _Matrices | None = None
     _file: Path | None = None
-    _signature: frozenset[Example] = frozenset()
 
     async def prepare(self, tools: Iterable[Tool], learned: Iterable[Example] = ()) -> None:
         """Make the index of these tools' examples and of what was learned. Cheap when nothing changed."""
@@ -102,39 +121,50 @@ class ExampleIndex:
         names = {example.tool for example in examples}
         examples += [Example(text, NONE) for text in NO_TOOL_EXAMPLES]
         examples += [e for e in learned if e.tool in names or e.tool == NONE]
-        signature = frozenset(examples)
-        if signature == self._signature and self._matrix is not None:
+        if self._matrices is not None and self._matrices.examples == tuple(examples):
             return
         if self._file is None and self.folder is not None:
             await self._load()
-        missing = [e.text for e in examples if e.text not in self._vectors]
+        texts = [e.text for e in examples]
+        await self._fill([*texts, *map(opening, texts)])
+        meaning = np.stack([self._vectors[text] for text in texts])
+        order = tuple(dict.fromkeys(e.tool for e in examples))
+        owners = np.array([order.index(e.tool) for e in examples])
+        centres = np.stack([meaning[owners == row].mean(axis=0) for row in range(len(order))])
+        centres /= np.linalg.norm(centres, axis=1, keepdims=True)
+        openings = np.stack([self._vectors[opening(text)] for text in texts])
+        self._matrices = _Matrices(tuple(examples), meaning, openings, order, centres, WordIndex(texts))
+
+    async def _fill(self, texts: Sequence[str]) -> None:
+        """Embed what was never embedded, and keep it."""
+        missing = list(dict.fromkeys(text for text in texts if text not in self._vectors))
         if missing:
-            unique = list(dict.fromkeys(missing))
-            vectors = await self.embed(unique)
-            self._vectors.update(zip(unique, vectors, strict=True))
-            self._save({e.text for e in examples})
-        self._examples = tuple(examples)
-        self._matrix = np.stack([self._vectors[e.text] for e in examples])
-        self._signature = signature
+            self._vectors.update(zip(missing, await self.embed(missing), strict=True))
+            self._save(set(texts))
 
     async def routes(self, texts: Sequence[str]) -> list[Route]:
         """Where the nearest examples point, for each text."""
-        if self._matrix is None:
+        if self._matrices is None or not texts:
             return [Route(text, ()) for text in texts]
-        queries = await self.embed(list(texts))
-        return [self._route(text, self._matrix @ query) for text, query in zip(texts, queries, strict=True)]
+        vectors = await self.embed([*texts, *map(opening, texts)])
+        pairs = zip(texts, vectors[: len(texts)], vectors[len(texts) :], strict=True)
+        return [self._route(text, meaning, start) for text, meaning, start in pairs]
 
-    def _route(self, text: str, similarities: NDArray[np.float32]) -> Route:
-        """`similarities`: [examples]."""
-        by_tool: dict[str, list[float]] = {}
-        order = np.argsort(-similarities)
-        for index in order:
-            example = self._examples[index]
-            nearest = by_tool.setdefault(example.tool, [])
-            nearest += [float(similarities[index])] * (2 if example.learned else 1)
-        ranked = sorted(((name, sum(s[:2]) / len(s[:2])) for name, s in by_tool.items()), key=lambda pair: -pair[1])
-        near = tuple(self._examples[index] for index in order[:24])
-        return Route(text, tuple(ranked), near, self.sure)
+    def _route(self, text: str, meaning: NDArray[np.float32], start: NDArray[np.float32]) -> Route:
+        """Compare one request, given the vectors of all of it and of its opening."""
+        index = self._matrices
+        assert index is not None
+        similar = index.meaning @ meaning
+        alike = (similar, index.openings @ start, index.words.similarities(text))
+        centred = dict(zip(index.names, (index.centres @ meaning).tolist(), strict=True))
+        nearest: dict[str, float] = dict.fromkeys(index.names, 0.0)
+        for weight, similarities in zip(WEIGHTS, alike, strict=True):
+            for name, score in _two_best(index.examples, similarities).items():
+                nearest[name] += weight * score
+        scores = {name: score + CENTRE_WEIGHT * centred[name] for name, score in nearest.items()}
+        ranked = tuple(sorted(scores.items(), key=lambda pair: -pair[1]))
+        near = tuple(index.examples[row] for row in np.argsort(-similar)[:24])
+        return Route(text, ranked, near, self.sure)
 
     # -- the vectors on disk ------------------------------------------------------------------
 
@@ -164,8 +194,57 @@ class ExampleIndex:
             temporary.unlink(missing_ok=True)
 
 
+def opening(text: str) -> str:
+    """The first words, which say what is wanted; what it is wanted of comes after."""
+    return " ".join(text.split()[:OPENING])
+
+
+def _two_best(examples: Sequence[Example], similarities: NDArray[np.float32]) -> dict[str, float]:
+    """For each tool the mean of its two nearest examples; a correction counts twice."""
+    nearest: dict[str, list[float]] = {}
+    for row in np.argsort(-similarities):
+        example = examples[row]
+        found = nearest.setdefault(example.tool, [])
+        if len(found) < 2:
+            found += [float(similarities[row])] * (2 if example.learned else 1)
+    return {name: sum(found[:2]) / len(found[:2]) for name, found in nearest.items()}
+
+
+class WordIndex:
+    """Texts as bags of words and word pairs, rare ones weighing more (tf-idf, unit length)."""
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        grams = [_grams(text) for text in texts]
+        self._count = len(texts)
+        self._rows: dict[str, int] = {}
+        for gram in sorted(set().union(*grams)):
+            self._rows[gram] = len(self._rows)
+        frequency = np.zeros(len(self._rows))
+        for found in grams:
+            frequency[[self._rows[gram] for gram in found]] += 1
+        self._weights = np.log(1 + self._count / (1 + frequency)).astype(np.float32)
+        self._matrix = np.stack([self._vector(found)[0] for found in grams])
+
+    def _vector(self, grams: set[str]) -> tuple[NDArray[np.float32], float]:
+        vector = np.zeros(len(self._rows), np.float32)
+        known = [self._rows[gram] for gram in grams if gram in self._rows]
+        vector[known] = self._weights[known]
+        unknown = (len(grams) - len(known)) * np.log(1 + self._count) ** 2
+        length = float(np.sqrt((vector**2).sum() + unknown))
+        return (vector / length if length else vector), length
+
+    def similarities(self, text: str) -> NDArray[np.float32]:
+        """Cosine with each text, [texts]."""
+        return self._matrix @ self._vector(_grams(text))[0]
+
+
+def _grams(text: str) -> set[str]:
+    words = re.findall(r"\w+", text.lower())
+    return {*words, *(f"{a} {b}" for a, b in itertools.pairwise(words))}
+
+
 #: How near word overlap alone must come before it decides.
-WORDS_SURE = 0.8
+WORDS_SURE = 0.6
 
 
 async def embed_words(texts: Sequence[str]) -> NDArray[np.float32]:

@@ -7,7 +7,7 @@ A request is cut at a conjunction only where both sides, taken alone, are near t
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from omni.planner.selection import NONE, ExampleIndex, Route
 
@@ -17,9 +17,12 @@ _JOINTS = re.compile(
     re.IGNORECASE,
 )
 #: Each side of a cut must be at least this near to one of its tool's examples.
-SIDE = 0.42
+SIDE = 0.36
 #: A request with more joints than this is prose, not a list of orders.
 MOST_JOINTS = 6
+
+#: The tool that reads arguments of its own out of a part's words, or nothing.
+Speaks = Callable[[Route], str]
 
 _BACK_REFERENCE = re.compile(
     r"\b(it|its|that|this|them|they|those|these|there|the (?:result|total|answer|error|text|file|sum|amount|number))\b",
@@ -42,34 +45,31 @@ def refers_back(text: str) -> bool:
     return bool(_BACK_REFERENCE.search(text))
 
 
-async def split(text: str, index: ExampleIndex) -> list[Route]:
+async def split(text: str, index: ExampleIndex, speaks: Speaks) -> list[Route]:
     """The parts of a request with where each points; one part where no cut is convincing."""
     cuts = candidate_cuts(text)
     texts = [text, *(side for cut in cuts for side in cut)]
     routes = await index.routes(texts)
     whole, sides = routes[0], routes[1:]
     pairs = [(sides[i], sides[i + 1]) for i in range(0, len(sides), 2)]
-    best = max((p for p in pairs if _convincing(p, whole)), key=_strength, default=None)
+    best = max((p for p in pairs if _convincing(p, whole, speaks)), key=_strength, default=None)
     if best is None:
         return [whole]
     left, right = best
-    return [*await _again(left, index), *await _again(right, index)]
+    return [*await _again(left, index, speaks), *await _again(right, index, speaks)]
 
 
-async def _again(route: Route, index: ExampleIndex) -> list[Route]:
-    return await split(route.text, index) if candidate_cuts(route.text) else [route]
+async def _again(route: Route, index: ExampleIndex, speaks: Speaks) -> list[Route]:
+    return await split(route.text, index, speaks) if candidate_cuts(route.text) else [route]
 
 
 def _strength(pair: Sequence[Route]) -> float:
     return sum(route.score for route in pair)
 
 
-def _convincing(pair: Sequence[Route], whole: Route) -> bool:
-    """Both sides are near to a tool, not the same one, and the cut does not lose what the whole was near to."""
-    left, right = pair
-    return (
-        min(left.score, right.score) >= SIDE
-        and NONE not in (left.best, right.best)
-        and left.best != right.best
-        and max(left.score, right.score) > whole.score - 0.05
-    )
+def _convincing(pair: Sequence[Route], whole: Route, speaks: Speaks) -> bool:
+    """Each side has a tool of its own, by its words or by examples, and the cut loses nothing the whole was near to."""
+    tools = [speaks(route) or (route.best if route.score >= SIDE else NONE) for route in pair]
+    if NONE in tools or tools[0] == tools[1]:
+        return False
+    return max(route.score for route in pair) > whole.score - 0.05 or all(speaks(route) for route in pair)

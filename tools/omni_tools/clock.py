@@ -202,12 +202,14 @@ def read_day(words: str) -> dict[str, Any] | None:
     return {"date": found[1]} if found and found[1] not in ("today", "tonight") else None
 
 
+_CANCEL = re.compile(
+    r"\b(?:cancel|stop|kill|delete|remove|turn off|switch off|clear|end|drop|forget|get rid of|dismiss|scrap)\b\s*(.+)"
+)
+
+
 def read_which(words: str) -> dict[str, Any] | None:
-    """What a cancellation names, without the verb."""
-    rest = re.sub(
-        r"^\W*(?:(?:please|hey|ok|okay|and|then|can you|could you|you can)\b\W*)*"
-        r"(?:cancel|stop|kill|delete|remove|turn off|switch off|clear|end|drop|forget|get rid of|dismiss|scrap)\b\s*",
-        "", words.lower().replace("’", "'").strip(),
-    )  # fmt: skip
-    rest = re.sub(r",.*$", "", rest).strip(" .!?")
-    return {"which": rest} if rest and rest != words.lower().strip(" .!?") else None
+    """What a cancellation names, without the verb; None unless a timer or a reminder is named."""
+    match = _CANCEL.search(words.lower().replace("’", "'"))
+    if match is None or not re.search(r"\b(timers?|reminders?|alarms?|countdowns?)\b", match[1]):
+        return None
+    return {"which": re.sub(r",.*$", "", match[1]).strip(" .!?")}
