@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
+from omni.capabilities import Embedder
+from omni.errors import OmniError
+from omni.events import SessionClosed
 from omni.host.contract import check, check_apart
 from omni.host.contract.rules import RULES
 from omni.host.contract.writing import write_plugin
+from omni.host.discovery import plugin_folders
+from omni.host.host import Host, Limits
+from omni.host.isolated import ProcessPolicy
+from omni.session import Session
 
 GALLERY = Path(__file__).parent / "gallery"
+
+#: Where `gallery_write` writes.
+OUTSIDE = Path("/var/tmp/omni-gallery-was-here")
 
 #: Which rule each of them breaks.
 BREAKS = {
@@ -64,9 +77,11 @@ def test_every_rule_is_broken_by_one_of_the_gallery():
 
 
 @pytest.mark.parametrize("name", BREAKS)
-async def test_the_kit_finds_what_is_broken(name, tmp_path, monkeypatch):
-    monkeypatch.setenv("HOME", str(tmp_path))
-    (outcome,) = await check(GALLERY / f"gallery_{name}", [BREAKS[name]], load_s=1.0)
+async def test_the_kit_finds_what_is_broken(name):
+    try:
+        (outcome,) = await check(GALLERY / f"gallery_{name}", [BREAKS[name]], load_s=1.0)
+    finally:
+        OUTSIDE.unlink(missing_ok=True)
     assert outcome.result == "broken", outcome
     assert f"gallery_{name}" in outcome.detail
 
@@ -83,3 +98,63 @@ async def test_a_good_plugin_keeps_every_rule(tmp_path):
     outcomes = await check(folder)
     assert [outcome for outcome in outcomes if outcome.result != "kept"] == []
     assert len(outcomes) == len(RULES)
+
+
+async def test_with_the_whole_gallery_installed_the_host_goes_on(tmp_path):
+    good = write_plugin(tmp_path, "gallery_good", GOOD, '[[capabilities]]\nprotocol = "Embedder"\n')
+    broken = plugin_folders(GALLERY)
+    host = Host(
+        None,
+        None,
+        tmp_path / "data",
+        only=[folder.name for folder in broken] + ["gallery_good"],
+        sources=[good, *broken],
+        limits=Limits(load_s=2.0, close_s=0.5, stall_s=0.1, interrupt_s=0.5),
+        processes=ProcessPolicy(ping_s=0.2, silence_s=2.0, look_s=0.05, backoff_s=0.05),
+    )
+    await host.start()
+    try:
+        states = {record.id: record.state for record in host.plugins() if record.enabled}
+        assert set(states) == {"gallery_good", *(folder.name for folder in broken)}
+        assert states["gallery_import"] == states["gallery_hang"] == "quarantined"
+        assert states["gallery_write"] == states["gallery_socket"] == states["gallery_kill"] == "loaded"
+        session = Session(host=host)
+        stages = asyncio.create_task(host.run_stages(session))
+        mine = host.get(Embedder, plugin="gallery_good")
+        for name, state in states.items():
+            if state not in ("loaded", "ready"):
+                continue
+            with suppress(OmniError):  # whatever it does, it ends within its deadline and as one of our errors
+                async with asyncio.timeout(10):
+                    theirs = host.get(Embedder, plugin=name)
+                    await asyncio.gather(theirs.embed_text(["x"]), theirs.embed_text(["yy"]))
+            assert (await asyncio.wait_for(mine.embed_text(["x"]), 5)).shape == (1, 2), name
+        for name in ("gallery_write", "gallery_socket"):
+            with pytest.raises(OmniError, match="may not"):
+                await host.get(Embedder, plugin=name).embed_text(["x"])
+        assert not OUTSIDE.exists()
+        session.publish(SessionClosed)
+        await asyncio.wait_for(stages, 5)
+    finally:
+        await asyncio.wait_for(host.stop(), 20)
+
+
+@pytest.mark.parametrize("name", [folder.name for folder in plugin_folders(GALLERY)])
+async def test_each_of_the_gallery_is_contained_in_a_process_too(name, tmp_path):
+    host = Host(
+        None,
+        None,
+        tmp_path,
+        only=[name],
+        sources=[GALLERY / name],
+        isolate=[name],
+        limits=Limits(close_s=0.5),
+        processes=ProcessPolicy(ping_s=0.2, silence_s=2.0, look_s=0.05, backoff_s=0.05, load_s=4.0),
+    )
+    await host.start()
+    try:
+        with suppress(OmniError):
+            await asyncio.wait_for(host.get(Embedder).embed_text(["x"]), 10)
+    finally:
+        await asyncio.wait_for(host.stop(), 10)
+    assert not psutil.Process().children(recursive=True)

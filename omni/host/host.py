@@ -22,12 +22,13 @@ from omni.errors import CapabilityUnavailable, DeadlineExceeded, OmniError, Plug
 from omni.host.deadlines import bounded
 from omni.host.discovery import Found, discover
 from omni.host.hookspecs import Check, Offer, Panel, PluginContext, StageOffer
+from omni.host.isolated import IsolatedPlugin, ProcessPolicy
 from omni.host.loader import Loaded, in_thread, load
 from omni.host.loopguard import LoopGuard, Stall
 from omni.host.manifest import Manifest
 from omni.host.providers import Provider, stray
 from omni.host.proxies import proxy_class
-from omni.host.records import PluginRecord
+from omni.host.records import PluginRecord, State
 from omni.host.registry import Registry, exceeds
 from omni.host.supervisor import RestartPolicy, Supervisor
 from omni.session import Session
@@ -56,7 +57,8 @@ class Host:
     """All plugins of this process. Lives on one event loop.
 
     `only` (when not None) and `deny` are ids, applied before anything is imported, as is what the person
-    disabled. `sources` are folders with plugins to run from source.
+    disabled. `sources` are folders with plugins to run from source; `isolate` are ids that run in a process
+    of their own whatever their manifest says.
     """
 
     def __init__(
@@ -70,6 +72,8 @@ class Host:
         sources: Iterable[Path | str] = (),
         limits: Limits | None = None,
         restarts: RestartPolicy | None = None,
+        processes: ProcessPolicy | None = None,
+        isolate: Collection[str] = (),
         found: Iterable[Found] | None = None,
     ) -> None:
         self.config = config
@@ -81,6 +85,9 @@ class Host:
         self.limits = limits or Limits()
         self.supervisor = Supervisor(restarts)
         self.registry = Registry.read(self.data_dir)
+        self.processes = processes or ProcessPolicy(load_s=self.limits.load_s)
+        self.isolate = frozenset(isolate)
+        self._isolated: dict[str, IsolatedPlugin] = {}
         self._found = None if found is None else list(found)
         self._loaded: dict[str, Loaded] = {}
         self._providers: dict[type, list[Provider]] = {}
@@ -116,6 +123,8 @@ class Host:
         providers = [provider for offered in self._providers.values() for provider in offered]
         if providers:
             await asyncio.gather(*(provider.close(self.limits.close_s) for provider in providers))
+        if self._isolated:
+            await asyncio.gather(*(plugin.stop() for plugin in self._isolated.values()))
         if self._guard is not None:
             self._guard.stop()
             self._guard = None
@@ -129,7 +138,7 @@ class Host:
             self.supervisor.set_state(found.id, "refused", refusal)
             return record
         try:
-            loaded = await load(found, self._context(found), self.limits.load_s)
+            loaded = await self._load(found)
         except Refused as error:
             self.supervisor.set_state(found.id, "refused", str(error))
         except DeadlineExceeded as error:
@@ -140,10 +149,32 @@ class Host:
         except Exception as error:
             self.supervisor.set_state(found.id, "quarantined", str(stray(found.id, "loading", error)))
         else:
-            if found.folder is not None:
+            if found.folder is not None and found.id not in self._isolated:
                 self._folders[found.id] = found.folder
             self._admit(found.id, loaded)
         return record
+
+    async def _load(self, found: Found) -> Loaded:
+        """Load it where it belongs: here, or in a process of its own."""
+        context = self._context(found)
+        record = self.supervisor.records[found.id]
+        if not self._runs_apart(found):
+            record.isolation = "in-process"
+            return await load(found, context, self.limits.load_s)
+        record.isolation = "process"
+        models = getattr(self.store, "models_dir", None)
+        plugin = IsolatedPlugin(found, context, models, self._process_changed, self.processes)
+        loaded = await plugin.start()
+        record.confined_by = tuple(plugin.layers)
+        self._isolated[found.id] = plugin
+        return loaded
+
+    def _runs_apart(self, found: Found) -> bool:
+        remembered = self.registry.plugins.get(found.id)
+        declared = found.manifest is not None and found.manifest.isolation == "process"
+        return (
+            declared or found.python is not None or found.id in self.isolate or bool(remembered and remembered.isolated)
+        )
 
     def _refusal(self, found: Found) -> str:
         """Why a plugin may not be loaded; "" when it may. Decided on the manifest alone."""
@@ -151,12 +182,16 @@ class Host:
         if found.refusal:
             return found.refusal
         if self.only is not None and found.id not in self.only:
+            self.supervisor.records[found.id].enabled = False
             return "It is not among those named with --only."
         if found.id in self.deny:
+            self.supervisor.records[found.id].enabled = False
             return "It was denied for this run."
         if remembered and not remembered.enabled:
             self.supervisor.records[found.id].enabled = False
             return f"It is disabled. `omni plugin enable {found.id}` turns it on."
+        if found.manifest and found.manifest.environment is not None and found.python is None:
+            return f"It needs an environment of its own. `omni plugin install {found.folder}` makes it."
         granted = remembered.granted if remembered else None
         more = exceeds(found.manifest.permissions.asked(), granted) if found.manifest and granted is not None else []
         if more:
@@ -200,8 +235,8 @@ class Host:
     def _remember(self) -> None:
         """Keep cost and state for `omni plugin list`, which loads nothing."""
         for plugin, record in self.supervisor.records.items():
-            if record.state == "refused" and self._loaded.get(plugin) is None and "--only" in record.reason:
-                continue
+            if record.state == "refused" and not record.enabled:
+                continue  # it was left out, which says nothing about it
             entry = self.registry.of(plugin)
             entry.state, entry.reason, entry.version = record.state, record.reason, record.version
             if plugin in self._loaded:
@@ -215,6 +250,13 @@ class Host:
 
     def _changed(self, record: PluginRecord) -> None:
         self._generation += 1
+
+    def _process_changed(self, plugin: str, state: State, reason: str) -> None:
+        """A plugin's process ended, was started again, or was given up."""
+        record = self.supervisor.records[plugin]
+        record.restarts = self._isolated[plugin].restarts if plugin in self._isolated else record.restarts
+        if state != "ready" or record.reason.startswith("its process"):
+            self.supervisor.set_state(plugin, state, reason)
 
     def _provider_changed(self, provider: Provider) -> None:
         """A provider was opened, failed or works again: its plugin's state follows from all of its providers."""
@@ -349,6 +391,13 @@ class Host:
                 checks.append(
                     (record.id, Check(record.name, not record.enabled, record.reason, f"omni plugin info {record.id}"))
                 )
+            elif record.id in self._isolated:
+                try:
+                    asked = self._isolated[record.id].doctor()
+                    found = await bounded(asked, self.limits.doctor_s, f"The check of {record.id!r}")
+                except OmniError as error:
+                    found = [Check(record.name, False, error.message, error.remedy)]
+                checks += [(record.id, check) for check in found]
             elif loaded is not None and loaded.doctor is not None:
                 try:
                     found = await in_thread(

@@ -31,6 +31,7 @@ class PluginRecord:
     isolation: str = "in-process"
     restarts: int = 0  #: stages and processes started again in this run
     enabled: bool = True
+    confined_by: tuple[str, ...] = ()  #: what enforces its permissions (a process of its own)
 
     @classmethod
     def of(cls, found: Found) -> PluginRecord:
@@ -54,6 +55,7 @@ class PluginRecord:
             "id": self.id, "name": self.name, "version": self.version, "state": self.state, "reason": self.reason,
             "load_s": round(self.load_s, 3), "ram_mb": round(self.ram_mb, 1), "source": self.source,
             "isolation": self.isolation, "restarts": self.restarts, "enabled": self.enabled,
+            "confined_by": list(self.confined_by),
             "summary": manifest.summary if manifest else "", "licence": manifest.licence if manifest else "",
             "permissions": manifest.permissions.asked() if manifest else {},
             "permissions_text": manifest.permissions.sentences() if manifest else [],

@@ -57,7 +57,8 @@ class Supervisor:
         if (record.state, record.reason) == (state, reason) or record.state == "quarantined":
             return
         was, record.state, record.reason = record.state, state, reason
-        level = logging.INFO if state in ("loaded", "ready") else logging.WARNING
+        fine = state in ("loaded", "ready") or not record.enabled
+        level = logging.INFO if fine else logging.WARNING
         log.log(level, "plugin %s is %s%s", plugin, state, f": {reason}" if reason else "")
         self.on_change(record)
         for session in list(self.sessions.values()):
