@@ -18,6 +18,8 @@ PROSODY = 0.85
 _CONJUNCTIONS = word_set(
     "and or but so because since while although if when unless until that which who whose where than as"
 )
+#: These end a sentence as often as they hang: "tell me more about that", "tell me that ...".
+_AMBIGUOUS = word_set("that this these those her some any another so though there who which")
 _PREPOSITIONS = word_set(
     "of to in on at by for from with about into over under between without within like through during"
 )
@@ -62,6 +64,10 @@ def _by_text(text: str, words: list[str]) -> float:
         return HANGING_S
     if _dictating(text, words):
         return DICTATING_S
+    if text.endswith("?") and len(words) >= 3:
+        return FINISHED_S
+    if last in _AMBIGUOUS and _closed(text):
+        return LIKELY_S
     if last in _CONJUNCTIONS | _DETERMINERS:
         return HANGING_S
     if last in _PREPOSITIONS and not _closed(text):
@@ -72,8 +78,6 @@ def _by_text(text: str, words: list[str]) -> float:
         return OPEN_S
     if text.endswith(","):
         return OPEN_S
-    if text.endswith("?") and len(words) >= 3:
-        return FINISHED_S
     if len(words) <= 3 and words[0] in _COMMANDS:
         return FINISHED_S
     if _closed(text):

@@ -22,6 +22,8 @@ class MicrophoneHealth:
 
     def check(self, frame: Audio) -> str | None:
         """Take one frame (16 kHz). Returns a sentence for the person, "" when all is well again, or None."""
+        if not frame.size:
+            return None
         seconds = frame.size / 16_000
         loud = np.abs(frame)
         self._dead_s = self._dead_s + seconds if not loud.any() else 0.0

@@ -6,22 +6,14 @@ import asyncio
 from dataclasses import dataclass, field
 
 import numpy as np
+import pytest
+from omni_speech.listener import Listener
 
 from omni.capabilities import Transcript
 from omni.events import AudioIn, Event, SessionClosed
 from omni.session import Session
-from omni_speech.listener import Listener
 
 RATE = 16_000
-
-
-@dataclass
-class Said:
-    """Someone says `text` from `start` to `end` (seconds of the microphone's time)."""
-
-    start: float
-    end: float
-    text: str
 
 
 class ScriptedDetector:
@@ -116,7 +108,9 @@ class Scene:
             self._seq += 1
 
     async def _sound(self, level: float, seconds: float) -> None:
-        await self.sound(np.full(int(seconds * RATE), level, np.float32))
+        # The sign is random: as loud in all bands as a voice roughly is, while |sample| carries the word.
+        signs = np.random.default_rng(self._seq).choice([-1.0, 1.0], int(seconds * RATE))
+        await self.sound((level * signs).astype(np.float32))
 
     def of(self, *kinds: type) -> list[Event]:
         """The events of these types, in order."""
@@ -124,3 +118,50 @@ class Scene:
 
     def names(self, *kinds: type) -> list[str]:
         return [type(e).__name__ for e in self.of(*kinds)]
+
+
+@pytest.fixture
+def scene():
+    """The class `Scene`: `async with scene() as on: ...` on virtual time."""
+    return Scene
+
+
+class Answer:
+    """Omni speaks in a scene: pieces of voice as a reply sends them, played by the virtual loudspeaker.
+
+    `echo` is how loud its voice comes back into the microphone; the microphone is fed by `listen`.
+    """
+
+    def __init__(self, on: Scene, text: str, seconds: float = 8.0, *, seed: int = 3) -> None:
+        from omni.loudspeaker import Loudspeaker
+
+        self.on = on
+        self.turn = on.session.turns.turn
+        self.text = text
+        rng = np.random.default_rng(seed)
+        time = np.arange(int(seconds * 22050)) / 22050
+        syllables = 0.55 + 0.45 * np.sin(2 * np.pi * 4 * time)
+        self.audio = (rng.normal(0, 0.08, time.size) * syllables).astype(np.float32)
+        self.speaker = Loudspeaker(on.session)
+        self._task = asyncio.create_task(self.speaker.run())
+
+    async def start(self) -> None:
+        from omni.events import AudioOut
+
+        pcm = (self.audio * 32767).astype("<i2").tobytes()
+        for start in range(0, len(pcm), 4410):
+            piece = pcm[start : start + 4410]
+            await self.on.session.send(
+                AudioOut, turn=self.turn, pcm=piece, rate=22050, offset=start // 2, clause=0,
+                text=self.text if start == 0 else "",
+            )  # fmt: skip
+
+    async def stop(self) -> None:
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+
+@pytest.fixture
+def answer():
+    """The class `Answer`."""
+    return Answer
