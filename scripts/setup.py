@@ -151,11 +151,35 @@ def make_environment() -> None:
 
 
 def pip(*arguments: str) -> None:
-    """Run pip in the environment, its own progress (rate and time left) shown in a terminal. Dies when it fails."""
-    quiet = [] if sys.stdout.isatty() else ["-q"]
-    command = [str(PYTHON), "-m", "pip", "install", "--disable-pip-version-check", *quiet, *arguments]
-    if subprocess.run(command, cwd=ROOT).returncode:
-        die("pip failed: see above. Check the connection and run the same command again; it goes on from there.")
+    """Run pip in the environment. Dies when it fails.
+
+    In a terminal pip shows its own progress, with rate and time left; elsewhere a line now and then says that
+    it still works, and what it said is shown only when it failed.
+    """
+    command = [str(PYTHON), "-m", "pip", "install", "--disable-pip-version-check", *arguments]
+    sorry = "pip failed: see above. Check the connection and run the same command again; it goes on from there."
+    if sys.stdout.isatty():
+        if subprocess.run(command, cwd=ROOT).returncode:
+            die(sorry)
+        return
+    log = VENV / "omni-setup.log"
+    began = time.monotonic()
+    with log.open("w") as out:
+        process = subprocess.Popen([*command, "-q"], cwd=ROOT, stdout=out, stderr=subprocess.STDOUT)
+        try:
+            while True:
+                try:
+                    status = process.wait(timeout=20)
+                    break
+                except subprocess.TimeoutExpired:
+                    say(f"pip still works, {time.monotonic() - began:.0f} s so far")
+        except BaseException:
+            process.kill()
+            process.wait()
+            raise
+    if status:
+        print("\n".join(log.read_text(errors="replace").splitlines()[-40:]), file=sys.stderr)
+        die(sorry)
 
 
 def install_workspace(test: bool) -> None:

@@ -55,11 +55,14 @@ def test_a_second_run_installs_nothing_until_something_changes(setup_script, tmp
     assert len(calls) == 8
 
 
-def test_a_failed_install_leaves_no_stamp(setup_script, monkeypatch):
-    monkeypatch.setattr(setup_script.subprocess, "run", lambda *a, **k: SimpleNamespace(returncode=1))
+def test_a_failed_install_shows_what_pip_said_and_leaves_no_stamp(setup_script, monkeypatch, capfd, tmp_path):
+    (tmp_path / ".venv").mkdir()
+    monkeypatch.setattr(setup_script, "PYTHON", Path(sys.executable))
+    monkeypatch.setattr(setup_script, "BUILD_TOOLS", ["--no-index", "omni-there-is-no-such-thing"])
     with pytest.raises(SystemExit):
         setup_script.install_workspace(test=False)
     assert setup_script.stamped() == {}
+    assert "omni-there-is-no-such-thing" in capfd.readouterr().err
 
 
 def test_missing_system_packages_are_installed_as_root_and_named_otherwise(setup_script, monkeypatch, capsys):
