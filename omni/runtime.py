@@ -45,7 +45,7 @@ class Runtime:
         self.store = ModelStore.from_config(config)
         self.host = host or Host(config, self.store, config.data_dir, only=only, deny=deny)
         self.planner = Planner(self.host, config)
-        self.watchdog = LoopWatchdog()
+        self.watchdog = LoopWatchdog(config.get("telemetry.stall_ms", 50.0) / 1000)
         self.conversations: dict[str, Conversation] = {}
         self._record = record
         self._tasks: dict[str, list[asyncio.Task[Any]]] = {}
