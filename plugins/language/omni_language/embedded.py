@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
@@ -17,7 +18,6 @@ from omni_language.slots import Slot, Slots
 
 CHUNK = 16  #: tokens a step at first: 0.2 s on two cores, so that whoever is urgent waits no longer
 STEP_S = (0.12, 0.25)  #: a step that took less than the first doubles the next, more than the second halves it
-HELD_BACK = 1  #: tokens at the end of an unfinished text that the next word may change
 FINISH = {"eos": "stop", "word": "stop", "limit": "length"}
 
 
@@ -69,11 +69,11 @@ class EmbeddedChat:
         self._closed = False
 
     async def open(self) -> None:
-        """Load the model and answer once, so that the first real question finds everything warm."""
+        """Load the model and run it once, so that the first real question finds everything warm."""
         self._closed = False
-        await self._running()
-        async for _ in self.chat(ChatRequest([Message("user", "Hi")], max_tokens=1)):
-            pass
+        engine = await self._running()
+        tokens = await self._tokens(engine, wire_messages([Message("user", "Hi")]))
+        await engine.post("/completion", {"prompt": tokens[:2], "n_predict": 1, "id_slot": self._slots.take("").index})
 
     async def close(self) -> None:
         """Unload. Idempotent."""
@@ -93,7 +93,7 @@ class EmbeddedChat:
         slot = self._slots.take(request.slot)
         slot.users += 1
         self._urgent += 1
-        waiting = True
+        waiting, text = True, ""
         try:
             tokens = await self._tokens(engine, wire_messages(request.messages))
             self._check_length(tokens)
@@ -105,6 +105,9 @@ class EmbeddedChat:
                     if waiting:
                         waiting, self._urgent = False, self._urgent - 1
                     if delta := to_delta(event):
+                        text += delta.text if request.schema is not None else ""
+                        if request.schema is not None and delta.finish == "stop":
+                            check_json(text)
                         yield delta
         finally:
             slot.users -= 1
@@ -114,7 +117,8 @@ class EmbeddedChat:
     async def prefill(self, messages: Sequence[Message], *, slot: str) -> None:
         """Put this prefix of a coming request into the slot's cache, a step at a time.
 
-        Gives way at the next step (0.2 s) to a chat that waits and to a newer prefill of the same slot.
+        A last word that turns out longer costs its own tokens again, nothing else: the cache is compared
+        token by token. Gives way at the next step (0.2 s) to a chat that waits and to a newer prefill of the same slot.
         What was done by then stays.
         """
         engine = await self._running()
@@ -122,7 +126,6 @@ class EmbeddedChat:
         mine = self._slots.take(slot)
         rendered = cut(await self._render(engine, unfinished(messages)))
         tokens = (await engine.post("/tokenize", {"content": rendered, "add_special": True}))["tokens"]
-        tokens = tokens[: len(tokens) - HELD_BACK]
         if len(tokens) >= self.context_tokens:
             return  # the chat that follows says so in words
         mine.users += 1
@@ -177,7 +180,7 @@ class EmbeddedChat:
             "stop": list(request.stop),
         }
         if request.schema is not None:
-            body["json_schema"] = grammar_schema(request.schema)
+            body["json_schema"] = grammar_schema(request.schema, request.max_tokens)
         return body
 
     def _check_length(self, tokens: list[int]) -> None:
@@ -221,6 +224,21 @@ def to_delta(event: dict[str, Any]) -> ChatDelta | None:
         cached_tokens=cached,
         completion_tokens=timings.get("predicted_n", 0),
     )
+
+
+def check_json(text: str) -> None:
+    """Raise `BadInput` for an answer under a schema that is no JSON.
+
+    The library ignores a grammar it can't compile (a type that does not exist, a pattern that is none, a range that
+    nothing lies in) without a word, and the model then answers as it likes.
+    """
+    try:
+        json.loads(text)
+    except json.JSONDecodeError as error:
+        raise BadInput(
+            "The JSON schema can't be held to: it is no valid schema, or nothing fits it.",
+            "Check its types and patterns.",
+        ) from error
 
 
 def gguf_file(path: Path) -> Path:
