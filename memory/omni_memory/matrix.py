@@ -16,6 +16,8 @@ from omni_memory.schema import Filter
 
 #: Rows held in memory at most: 400,000 x 384 are 614 MB.
 EXACT_ROWS = 400_000
+#: Up to so many values are compared one by one.
+FEW = 12
 
 
 class VectorMatrix:
@@ -73,7 +75,11 @@ class VectorMatrix:
         keep = np.ones(count, bool)
         for column, values in ((self._sources, where.sources), (self._sessions, where.sessions)):
             if values:
-                keep &= np.isin(column[:count], [self._codes.get(value, -1) for value in values])
+                codes = [self._codes.get(value, -1) for value in values]
+                if len(codes) > FEW:
+                    keep &= np.isin(column[:count], codes)
+                else:  # several times faster than isin
+                    keep &= np.logical_or.reduce([column[:count] == code for code in codes])
         if where.after is not None:
             keep &= self._starts[:count] >= where.after
         if where.before is not None:
