@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from omni.bus import Overflow
 from omni.errors import OmniError
@@ -83,7 +83,11 @@ class Conversation:
 
     def attach(self, attachments: tuple[Attachment, ...]) -> None:
         """Show something: it goes with the next turn, spoken or typed."""
-        self._waiting_attachments = (*self._waiting_attachments, *attachments)[-8:]
+        self._waiting_attachments = tuple(dict.fromkeys((*self._waiting_attachments, *attachments)))[-8:]
+
+    def detach(self, refs: Collection[str]) -> None:
+        """Take back what was shown with `attach`, by reference, before a turn took it."""
+        self._waiting_attachments = tuple(a for a in self._waiting_attachments if a.ref not in refs)
 
     def interrupt(self, reason: str = "key") -> None:
         """Stop what is being said."""
@@ -141,7 +145,7 @@ class Conversation:
 
     def _commit(self, event: TurnCommitted) -> None:
         turns = self.session.turns
-        attachments = (*event.attachments, *self._waiting_attachments)
+        attachments = tuple(dict.fromkeys((*event.attachments, *self._waiting_attachments)))
         self._waiting_attachments = ()
         text = event.text
         turns.commit(text, source=event.source, attachments=attachments, at=event.at)

@@ -49,7 +49,7 @@ class Say(_Message, frozen=True):
 
 
 class Attach(_Message, frozen=True):
-    """Uploads that go with the next turn, spoken or typed."""
+    """All uploads that go with the next turn, spoken or typed; those named before and not now are taken back."""
 
     refs: Annotated[list[Name], Meta(max_length=8)]
 

@@ -79,6 +79,7 @@ class Link:
         self._calls: set[asyncio.Task[None]] = set()
         self._halves: list[asyncio.Task[Any]] = []
         self._taking_over = asyncio.Lock()
+        self._attached: set[str] = set()
         self._next_seq = -1
         self._sent_to: dict[int, int] = {}
         self._played_to: dict[int, int] = {}
@@ -284,7 +285,7 @@ class Link:
             case frames.Say():
                 await self.conversation.say(message.text, self.uploads.attachments(message.attachments))
             case frames.Attach():
-                self.conversation.attach(self.uploads.attachments(message.refs))
+                self._attach(message.refs)
             case frames.MicMuted():
                 self._next_seq = -1
                 session.publish(events.MicMuted, muted=message.muted)
@@ -305,6 +306,13 @@ class Link:
                 self.outbox.acknowledge(message.received)
             case frames.Call():
                 self._start_call(message)
+
+    def _attach(self, refs: list[str]) -> None:
+        """These, and none of those named before, go with the next turn."""
+        shown = self.uploads.attachments(refs)
+        self.conversation.detach(self._attached - set(refs))
+        self.conversation.attach(shown)
+        self._attached = set(refs)
 
     def _on_played(self, message: frames.Played) -> None:
         """The loudspeaker never goes back, and never plays what was not sent."""

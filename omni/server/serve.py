@@ -49,7 +49,7 @@ def _in_use(host: str, port: int) -> Busy:
     other = _ask(host, port)
     if other:
         return Busy(
-            f"Omni {other.get('omni', '')} is running already at http://{host}:{port} (process {other.get('pid', '?')}).",
+            f"Omni {other['omni']} is running already at http://{host}:{port} (process {other.get('pid', '?')}).",
             f"Open the address it printed, stop it with Ctrl-C, or start a second one with --port {port + 1}.",
         )
     return Busy(f"Port {port} of {host} is used by another program.", f"Choose another: omni run --port {port + 1}.")

@@ -8,10 +8,10 @@ const number = (value) => (typeof value === "number" ? Number(value.toPrecision(
 export async function render(root) {
   const { cards } = await get("/api/cards");
   if (!cards.length) {
-    root.append(h("p", { class: "empty" }, "No measurements here yet. `make bench-voice` makes the first card: it measures on your machine what is claimed of it."));
+    root.append(h("p", { class: "empty" }, "No measurements here yet. ", h("code", {}, "make bench-voice"), " makes the first card: it measures on your machine what is claimed of it."));
     return;
   }
-  root.append(h("p", { class: "quiet" }, "Each card is one measurement on the machine it names. `make bench-NAME` repeats it on yours."));
+  root.append(h("p", { class: "quiet" }, "Each card is one measurement on the machine it names. ", h("code", {}, "make bench-NAME"), " repeats it on yours."));
   root.append(h("div", { class: "cards" }, cards.map(card)));
 }
 

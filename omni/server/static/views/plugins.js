@@ -8,7 +8,7 @@ export async function render(root) {
   const order = { quarantined: 0, degraded: 1, refused: 2 };
   plugins.sort((a, b) => (order[a.state] ?? 9) - (order[b.state] ?? 9) || a.name.localeCompare(b.name));
   root.append(h("p", { class: "quiet" }, "What runs in Omni's own process is trusted: its permissions are what it says of itself. A plugin in a process of its own is held to them."));
-  if (!plugins.length) root.append(h("p", { class: "empty" }, "No plugins are installed. `omni plugin install NAME` adds one, `omni plugin new NAME` begins your own."));
+  if (!plugins.length) root.append(h("p", { class: "empty" }, "No plugins are installed. ", h("code", {}, "omni plugin install NAME"), " adds one, ", h("code", {}, "omni plugin new NAME"), " begins your own."));
   root.append(h("ul", { class: "rows" }, plugins.map(row)));
 }
 
