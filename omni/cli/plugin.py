@@ -111,7 +111,8 @@ def enable(plugin_id: Id, yes: Yes = False) -> None:
     from omni.host.overview import overview
 
     record = find_one(plugin_id, overview(_data_dir()))
-    grant(record, yes=yes)
+    ask(record, yes=yes)
+    remember_grant(record)
     sys.stdout.write(f"{plugin_id} is enabled; it runs from the next start.\n")
 
 
@@ -129,22 +130,78 @@ def disable(plugin_id: Id) -> None:
     sys.stdout.write(f"{plugin_id} is disabled from the next start. `omni plugin enable {plugin_id}` undoes this.\n")
 
 
-def grant(record: PluginRecord, *, yes: bool, isolated: bool | None = None, environment: str = "") -> None:
-    """Show what a plugin asks for and costs, ask once, and record the yes. Raises `Refused` at a no."""
+@app.command()
+def install(
+    target: Annotated[str, typer.Argument(help="A name on the package index, a folder, a wheel, or the URL of one.")],
+    isolated: Annotated[bool, typer.Option("--isolated", help="A process and an environment of its own.")] = False,
+    yes: Yes = False,
+) -> None:
+    """Install a plugin: shows what it may do and what it costs, asks once, then installs."""
+    import tempfile
+
+    from omni.host.discovery import discover
+    from omni.host.install import check_candidate, install_apart, install_here, look_at
+    from omni.host.records import PluginRecord
+
+    data_dir = _data_dir()
+    with tempfile.TemporaryDirectory(prefix="omni-plugin-") as scratch:
+        candidate = look_at(target, Path(scratch))
+        manifest = candidate.manifest
+        check_candidate(candidate, discover())
+        apart = isolated or manifest.environment is not None
+        process = apart or manifest.isolation == "process"
+        record = PluginRecord(manifest.id, manifest.title, manifest.version, manifest=manifest)
+        record.isolation = "process" if process else "in-process"
+        ask(record, yes=yes)
+        environment = ""
+        if apart:
+            environment = str(install_apart(candidate, data_dir, _say))
+        else:
+            install_here(candidate, _say)
+    remember_grant(record, isolated=process, environment=environment)
+    sys.stdout.write(f"{manifest.id} {manifest.version} is installed; it runs from the next start.\n")
+
+
+@app.command()
+def remove(plugin_id: Id, yes: Yes = False) -> None:
+    """Take a plugin off this machine; its data stays."""
     from omni.errors import Refused
+    from omni.host.discovery import discover, find_one
+    from omni.host.install import remove as take_away
     from omni.host.registry import Registry
+
+    registry = Registry.read(_data_dir())
+    found = find_one(plugin_id, discover((), registry.environments()))
+    if not yes and not typer.confirm(f"Remove {plugin_id}?", default=False):
+        raise Refused(f"{plugin_id} stays.", "Nothing was changed.")
+    take_away(found, _data_dir(), _say)
+    registry.forget(plugin_id)
+    registry.save()
+    sys.stdout.write(f"{plugin_id} is removed.\n")
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"... {text}\n")
+
+
+def ask(record: PluginRecord, *, yes: bool) -> None:
+    """Show what a plugin asks for and costs, and ask. Raises `Refused` at a no."""
+    from omni.errors import Refused
 
     for line in describe(record):
         sys.stdout.write(line + "\n")
     if not yes and not typer.confirm("Let it?", default=False):
         raise Refused(f"{record.id} was not allowed to run.", "Nothing was changed.")
+
+
+def remember_grant(record: PluginRecord, *, isolated: bool | None = None, environment: str = "") -> None:
+    """Record the yes, so that it is asked once; a version that asks for more is asked about again."""
+    from omni.host.registry import Registry
+
     registry = Registry.read(_data_dir())
     entry = registry.of(record.id)
-    entry.enabled = True
+    entry.enabled, entry.state = True, ""
     entry.granted = record.manifest.permissions.asked() if record.manifest else {}
-    entry.state = ""
     if isolated is not None:
-        entry.isolated = isolated
-    if environment:
-        entry.environment = environment
+        entry.isolated, entry.environment = isolated, environment
     registry.save()

@@ -126,8 +126,6 @@ class IsolatedPlugin:
         folder = self.found.folder
         assert folder is not None
         path = [str(folder.parent)] if self.found.source == "folder" else []
-        if self.found.python is not None:
-            path.append(str(Path(__file__).resolve().parents[2]))  # the kernel, for an environment without it
         permissions = self.manifest.permissions.model_dump(mode="json")
         models = [str(self._models_dir)] if self._models_dir else []
         return {
@@ -150,6 +148,7 @@ class IsolatedPlugin:
             cwd=data,
             threads=self.manifest.resources.threads,
             log=data / "process.log",
+            own_environment=self.found.python is not None,
         )
         peer = Peer(
             self._child.link,

@@ -102,15 +102,19 @@ def _signal_group(process: subprocess.Popen[bytes], number: int) -> None:
 async def start_child(
     python: Path, module: str, order: Mapping[str, Any], *, cwd: Path, threads: int = 1, log: Path | None = None,
     arena_size: int = SIZE,
+    own_environment: bool = False,
 ) -> Child:  # fmt: skip
     """Start `python -m module`, hand it `order` (JSON) and the descriptors, and return the link to it.
 
-    The child leads a process group of its own, has a small environment, and writes what it prints to `log`.
+    The child leads a process group of its own, has a small environment, and writes what it prints to `log`. With
+    `own_environment` the packages of that interpreter are all it sees.
     """
     ours, theirs = socket.socketpair()
     to_child, from_child = make_block(arena_size), make_block(arena_size)
     fds = (theirs.fileno(), to_child, from_child)
     environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    if own_environment:
+        environment.pop("PYTHONPATH", None)
     environment |= {"HOME": str(cwd), "TMPDIR": str(cwd), "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1"}
     environment |= {
         name: str(max(1, threads)) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
