@@ -74,7 +74,12 @@ class FakeHub(http.server.BaseHTTPRequestHandler):
             self.wfile.flush()
             self.connection.close()
             return
-        self.wfile.write(data[start:])
+        if self.behave == "slow" and len(data) > 1000:
+            self.wfile.write(data[start : start + 500_000])
+            self.wfile.flush()
+            self.gate.wait(10)
+        else:
+            self.wfile.write(data[start:])
 
 
 @pytest.fixture
@@ -85,7 +90,9 @@ def hub_server():
     thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
     handler.url = f"http://127.0.0.1:{server.server_port}"
+    handler.gate = threading.Event()
     yield handler
+    handler.gate.set()
     server.shutdown()
     thread.join()
     server.server_close()
@@ -155,6 +162,25 @@ async def test_a_second_pull_resumes_where_the_first_stopped(tmp_path, hub_serve
     hub_server.behave, hub_server.asked[:] = "", []
     assert whole(await store(tmp_path, entry(HUB), url=hub_server.url).pull("toy"))
     assert hub_server.asked[0][1] == len(DATA) // 2, "only the missing half was asked for"
+
+
+async def test_an_interrupted_pull_keeps_what_came(tmp_path, hub_server):
+    hub_server.behave = "slow"
+    s = store(tmp_path, entry(HUB), url=hub_server.url)
+    pull = asyncio.create_task(s.pull("toy"))
+    part = tmp_path / "models/.partial/toy/hub/model.bin"
+    async with asyncio.timeout(5):
+        while not part.is_file() or part.stat().st_size < 100_000:
+            await asyncio.sleep(0.01)
+    pull.cancel()
+    hub_server.gate.set()
+    with pytest.raises(asyncio.CancelledError):
+        await pull
+    have = part.stat().st_size
+    assert 0 < have < len(DATA) and s.state("toy") == "partial"
+    hub_server.behave, hub_server.asked[:] = "", []
+    assert whole(await s.pull("toy"))
+    assert have in [start for _, start in hub_server.asked]
 
 
 async def test_a_hub_without_ranges_starts_over(tmp_path, hub_server):
