@@ -59,16 +59,17 @@ class VectorMatrix:
         if not count or limit < 1:
             return []
         scores = self._rows[:count] @ np.ascontiguousarray(vector, np.float32)
-        if where:
-            keep = self._mask(where)
-            if where.ids:
-                wanted = set(where.ids)
-                keep &= np.fromiter((i in wanted for i in self.ids), bool, count)
-            scores[~keep] = -np.inf
-        limit = min(limit, count)
-        best = np.argpartition(scores, count - limit)[count - limit :]
+        rows = np.flatnonzero(self._mask(where)) if where else np.arange(count)
+        if where.ids:
+            wanted = set(where.ids)
+            rows = np.array([row for row in rows if self.ids[row] in wanted], np.int64)
+        if not rows.size:
+            return []
+        scores = scores[rows]
+        limit = min(limit, rows.size)
+        best = np.argpartition(scores, rows.size - limit)[rows.size - limit :]
         best = best[np.argsort(-scores[best], kind="stable")]
-        return [(self.ids[i], float(scores[i])) for i in best if np.isfinite(scores[i])]
+        return [(self.ids[rows[i]], float(scores[i])) for i in best]
 
     def _mask(self, where: Filter) -> NDArray[np.bool_]:
         count = len(self.ids)
