@@ -420,7 +420,9 @@ async def test_the_page_fits_and_reads_well_at_every_size_in_both_themes(tmp_pat
     async with opened(tmp_path) as o:
         await o.say("please calculate it")
         await o.page.wait_for_selector(".answer >> text=That is 8.50.")
-        session = await o.page.evaluate("window.omniPage.line.session")
+        (conversation,) = o.runtime.conversations.values()
+        await o.until(lambda: conversation.session.turns.exchange(1).heard)  # else closing the page would cut it
+        session = conversation.session.id
         cookies = await o.page.context.cookies()
         await o.page.close()
         for width, height in ((1440, 900), (390, 844), (360, 740)):
