@@ -8,8 +8,6 @@ bands, unlike waveforms, forgive a playback clock that is a few dozen millisecon
 
 from __future__ import annotations
 
-from collections import deque
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,9 +20,12 @@ BANDS = 18
 MEMORY = 20
 #: How far above the prediction (in power) a band must be to count as the person's: 6 dB.
 MARGIN = 4.0
-#: Frames of echo heard before the gains are trusted: about half a second.
-LEARN_FRAMES = 14
-_FLOOR = 1e-7
+#: Frames with sound from the loudspeaker before the filter is trusted: about a second, once in a session.
+LEARN_FRAMES = 30
+#: The filter learns while no more than this share of the bands is unexplained.
+LEARN_SHARE = 0.15
+_FLOOR = 1e-9
+_SILENT = 1e-5  #: power below which nothing is being played
 
 
 class PlayedVoice:
@@ -105,60 +106,55 @@ class PlayedVoice:
 
 
 class EchoGuard:
-    """Tells, frame by frame, which share of what the microphone hears is not the echo of what is played."""
+    """Tells, frame by frame, which share of what the microphone hears is not the echo of what is played.
+
+    Per band, the echo's power is a sum over the last 20 frames of what was played, weighted by coefficients that
+    a normalised least-mean-squares filter learns (kept from falling below zero): they hold the delay, the
+    gain and the room's decay. The filter stands still while the person speaks.
+    """
 
     def __init__(self) -> None:
         self._filters = _band_filters()
         self._window = np.hanning(FRAME).astype(np.float32)
-        self._reference = deque([np.zeros(BANDS, np.float32)] * MEMORY, maxlen=MEMORY)
-        self._noise = np.full(BANDS, _FLOOR, np.float32)
-        self._gain = np.zeros(BANDS, np.float32)
-        self._decay = 0.6 ** np.arange(MEMORY, dtype=np.float32)
+        self._played = np.zeros((MEMORY, BANDS))
+        self._weights = np.zeros((MEMORY, BANDS))
+        self._noise = np.full(BANDS, _FLOOR)
         self._heard = 0  #: frames with echo so far
+        self._fresh = True
 
     def person(self, microphone: Audio, played: Audio) -> float:
-        """The share (0..1) of the microphone's power in these 32 ms that the echo does not explain."""
+        """The share (0..1) of the audible bands in these 32 ms that the echo does not explain."""
         power = self._powers(microphone)
-        self._reference.appendleft(self._powers(played))
-        reference = self._smeared()
-        loud = reference > 10 * _FLOOR
-        if not loud.any():
-            self._noise = np.minimum(self._noise * 1.02 + _FLOOR * 0.02, np.maximum(power, _FLOOR))
+        self._played = np.roll(self._played, 1, axis=0)
+        self._played[0] = self._powers(played)
+        rising = np.maximum(power, _FLOOR) if self._fresh else self._noise * 1.005 + 1e-10
+        self._noise, self._fresh = np.minimum(rising, np.maximum(power, _FLOOR)), False
+        if float(self._played.sum(axis=0).max()) < _SILENT:
             return 1.0
-        echo = self._gain * reference
-        excess = np.maximum(power - MARGIN * echo - 3.0 * self._noise, 0.0)
-        # Bands count alike (log power), so that a loud vowel of the echo does not hide the person in the others.
-        audible = power > 4.0 * self._noise
-        if not audible.any():
-            self._learn(power, reference, loud)
-            return 0.0
-        share = float(np.mean(excess[audible] > 0.4 * power[audible]))
-        learning = self._heard < LEARN_FRAMES
-        if learning or share < 0.35:
-            self._learn(power, reference, loud)
-        return 0.0 if learning else share
+        echo = (self._weights * self._played).sum(axis=0)
+        excess = power - MARGIN * echo - 4.0 * self._noise
+        audible = power > 6.0 * self._noise
+        share = 0.0
+        if int(audible.sum()) >= 3:
+            share = float(np.mean(excess[audible] > 0.4 * power[audible]))
+        self._heard += 1
+        if not self.ready or share < LEARN_SHARE:
+            self._learn(np.maximum(power - self._noise, 0.0) - echo)
+        return share if self.ready else 0.0
 
     @property
     def ready(self) -> bool:
         """Whether the echo has been learnt."""
         return self._heard >= LEARN_FRAMES
 
-    def _learn(self, power: NDArray[np.float32], reference: NDArray[np.float32], loud: NDArray[np.bool_]) -> None:
-        """Follow the ratio of heard to played upwards quickly, downwards slowly: it bounds the echo from above."""
-        self._heard += 1
-        ratio = np.maximum(power - self._noise, 0.0) / np.maximum(reference, _FLOOR)
-        rate = np.where(ratio > self._gain, 0.5, 0.03).astype(np.float32)
-        self._gain = np.where(loud, self._gain + rate * (ratio - self._gain), self._gain)
+    def _learn(self, error: NDArray[np.float64]) -> None:
+        step = 0.4 if not self.ready else 0.16
+        self._weights += step * error * self._played / ((self._played**2).sum(axis=0) + _FLOOR)
+        np.maximum(self._weights, 0.0, out=self._weights)
 
-    def _smeared(self) -> NDArray[np.float32]:
-        """What was played of late: the loudest recent frame rules, older ones decay as in a room."""
-        recent = np.stack(self._reference)
-        latest = recent[:8].max(axis=0)  # a quarter of a second: wherever the true delay lies
-        return np.maximum(latest, (recent * self._decay[:, None]).sum(axis=0))
-
-    def _powers(self, frame: Audio) -> NDArray[np.float32]:
+    def _powers(self, frame: Audio) -> NDArray[np.float64]:
         spectrum = np.abs(np.fft.rfft(frame * self._window)) ** 2 / FRAME
-        return (self._filters @ spectrum).astype(np.float32)
+        return self._filters @ spectrum
 
 
 def _band_filters() -> NDArray[np.float32]:

@@ -15,8 +15,9 @@ import numpy as np
 from omni.capabilities import Audio
 
 FRAME_S = 0.032
-#: Share of the sound that the echo must leave unexplained for a frame to be the person's.
-PERSON_SHARE = 0.5
+#: Share of the bands that the echo must leave unexplained for a frame to be the person's. In simulated rooms the echo
+#: alone leaves at most 0.11 unexplained in 95 of 100 frames.
+PERSON_SHARE = 0.2
 #: Frames of the person's voice, of the last four, that make an onset: about 0.1 s.
 ONSET_FRAMES = 3
 #: Speech after the onset, in seconds, when words are asked for, and when it cuts without waiting for words.
