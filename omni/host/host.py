@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from omni.capabilities import describe
-from omni.errors import CapabilityUnavailable, DeadlineExceeded, OmniError, PluginError, Refused
+from omni.errors import CapabilityUnavailable, ConfigError, DeadlineExceeded, OmniError, PluginError, Refused
 from omni.host.deadlines import bounded
 from omni.host.discovery import Found, discover
 from omni.host.hookspecs import Check, Offer, Panel, PluginContext, StageOffer
@@ -139,7 +139,7 @@ class Host:
             return record
         try:
             loaded = await self._load(found)
-        except Refused as error:
+        except (Refused, ConfigError) as error:
             self.supervisor.set_state(found.id, "refused", str(error))
         except DeadlineExceeded as error:
             self.supervisor.set_state(found.id, "quarantined", str(error))
@@ -316,7 +316,7 @@ class Host:
     def _unavailable(self, capability: type, features: dict[str, Any]) -> CapabilityUnavailable:
         what = describe(capability)
         with_features = f" with {', '.join(f'{k}={v}' for k, v in features.items())}" if features else ""
-        for record in self.supervisor.records.values():
+        for record in sorted(self.supervisor.records.values(), key=lambda record: not record.enabled):
             if record.manifest and capability.__name__ in record.manifest.offered() and record.reason:
                 return CapabilityUnavailable(
                     f"There is no {what}{with_features}: the plugin {record.id!r} is {record.state}. {record.reason}"

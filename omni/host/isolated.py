@@ -30,6 +30,7 @@ from omni.host.loader import Loaded
 from omni.host.manifest import StageEntry
 from omni.host.remote import as_loaded, checks
 from omni.session import Session
+from omni.wire.arena import SIZE
 from omni.wire.peer import Peer
 from omni.wire.process import Child, start_child
 
@@ -55,6 +56,7 @@ class ProcessPolicy:
     limit: int = 5
     window_s: float = 60.0
     load_s: float = 30.0
+    arena_bytes: int = SIZE  #: shared memory in each direction
 
 
 class IsolatedPlugin:
@@ -148,6 +150,7 @@ class IsolatedPlugin:
             cwd=data,
             threads=self.manifest.resources.threads,
             log=data / "process.log",
+            arena_size=self.policy.arena_bytes,
             own_environment=self.found.python is not None,
         )
         peer = Peer(
