@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from omni.capabilities import Embedder, Memory, Moment
+from omni.capabilities import ChatModel, Embedder, Memory, Moment
 from omni.errors import BadInput, CapabilityUnavailable, OmniError
 from omni.planner.selection import NONE, WORDS_SURE, Example, ExampleIndex, Route, demonstrations, embed_words
 from omni.planner.split import refers_back, split
@@ -92,7 +92,11 @@ class Chooser:
     async def parts(
         self, text: str, tools: dict[str, Tool], ask: AskJson, before: Before | None = None
     ) -> tuple[list[Part], Route]:
-        """The parts of a request, and where the whole of it pointed."""
+        """The parts of a request, and where the whole of it pointed.
+
+        With a model that calls tools by itself nothing is asked: what the examples and the words leave open is
+        left to its own calls ("none" here).
+        """
         index = await self.index(list(tools.values()))
         routes = await split(text, index, lambda route: speaks_for(route, tools))
         if before and len(routes) == 1 and len(text.split()) <= 9 and _ELLIPSIS.match(text) and before.tool in tools:
@@ -119,6 +123,8 @@ class Chooser:
 
     async def _ask_which(self, route: Route, names: Sequence[str], tools: dict[str, Tool], ask: AskJson) -> str:
         names = list(dict.fromkeys(names))
+        if not names or self._native():
+            return NONE
         schema = {
             "type": "object",
             "properties": {"tool": {"enum": [*names, NONE]}},
@@ -132,6 +138,12 @@ class Chooser:
         except (json.JSONDecodeError, KeyError, TypeError, BadInput):
             return NONE
         return chosen if chosen in names else NONE
+
+    def _native(self) -> bool:
+        try:
+            return bool(self.host.get(ChatModel).native_tools)
+        except CapabilityUnavailable:
+            return False
 
     # -- corrections --------------------------------------------------------------------------
 

@@ -275,15 +275,17 @@ class Planner:
         if not untold and not talk:
             return
         if talk and not run.outcomes and tools and self.host.get(ChatModel).native_tools:
-            async for say in native_reply(self, run, tools, route):
-                yield say
+            async with aclosing(native_reply(self, run, tools, route)) as replying:
+                async for say in replying:
+                    yield say
             return
         messages = self.prefix(run.session, run.request.turn)
         note = prompt.time_note(run.request.text, run.session.clock.wall())
         lines = [outcome.line() for outcome in untold]
         messages.append(Message("user", prompt.user_content(run.request.text, lines, (note,))))
-        async for say in self.chat(run, messages, max_tokens=run.limits.answer_tokens):
-            yield say
+        async with aclosing(self.chat(run, messages, max_tokens=run.limits.answer_tokens)) as writing:
+            async for say in writing:
+                yield say
 
     def show(self, run: Run, state: PlanState) -> None:
         """Publish the plan as it stands."""
