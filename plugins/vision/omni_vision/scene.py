@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from omni.capabilities import Region, Scene
 from omni_vision.layout import rows
+from omni_vision.objects import SURE
 from omni_vision.perception import Percept
 
 LONGEST_TEXT = 60  #: rows of text in a description; the rest is counted
@@ -39,7 +40,7 @@ def describe(percept: Percept) -> str:
     said = [f"An image of {percept.width} by {percept.height} pixels"]
     if percept.colours:
         said[0] += ", mostly " + " and ".join(name for name, _ in percept.colours[:2])
-    things = Counter(region.text for region in percept.regions if region.kind == "object")
+    things = Counter(one.text for one in percept.regions if one.kind == "object" and one.confidence >= SURE)
     if things:
         said.append("It shows " + listing([counted(name, number) for name, number in things.items()]))
     labels = [region.text for region in percept.regions if region.kind == "label" and region.confidence >= 0.3]

@@ -343,8 +343,8 @@ def _name(text: str) -> str:
 
 
 def _is_customer(rows: Sequence[Row], index: int, line: Region) -> bool:
-    """Whether a line stands below a heading like "bill to" (three rows at most) or holds it."""
-    for row in rows[max(0, index - 3) : index + 1]:
+    """Whether a line stands below a heading like "bill to" (two rows at most) or holds it."""
+    for row in rows[max(0, index - 2) : index + 1]:
         for other in row.lines:
             beside = min(other.box[2], line.box[2]) - max(other.box[0], line.box[0])
             if beside > 0 and says(other.text, *_CUSTOMER):

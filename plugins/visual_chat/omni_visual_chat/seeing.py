@@ -42,7 +42,8 @@ class Sight:
 
     async def transcribe_screen(self, context: ToolContext) -> ToolResult:
         """Read all text on the shared screen, word for word."""
-        lines = await self._host.get(TextReader).read(frame(context, "screen"))
+        shown = frame(context, "screen")
+        lines = await self._host.get(TextReader).read(shown)
         text = "\n".join(row.text for row in page_rows(lines))
         if not text:
             return ToolResult({"text": ""}, say="I see no text on the screen that can be read.", trusted=False)
