@@ -55,7 +55,7 @@ class Pulls:
 
         def progress(update: Any) -> None:
             nonlocal last
-            self.progress[model] = asdict(update)
+            self.progress[model] = {k: v for k, v in asdict(update).items() if k != "model"}
             if loop.time() - last >= TELL_S or update.done >= update.total:
                 last = loop.time()
                 self._tell(model, state="fetching", **self.progress[model])
@@ -72,7 +72,6 @@ class Pulls:
             self.progress.pop(model, None)
 
     def _tell(self, model: str, **fields: Any) -> None:
-        fields.pop("model", None)
         self._hub.broadcast(encode_plain(type="ModelProgress", model=model, **fields))
 
 

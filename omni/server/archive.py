@@ -94,12 +94,8 @@ class Archive:
         words = query.casefold().split()
         fitting = {p.id: p for p in here.values() if all(w in _text(p.turns) for w in words)}
         if memory is not None:
-            for recalled in await memory.recall(query, limit=50, sources=("speech",)):
-                session = recalled.moment.session
-                if session and session not in fitting:
-                    past = here.get(session) or await self._read_remembered(memory, session)
-                    if past:
-                        fitting[session] = past
+            for past in await self._remembered(memory, limit, query):
+                fitting.setdefault(past.id, past)
         return list(fitting.values())[:limit]
 
     async def read(self, id: str) -> Past:
@@ -124,28 +120,18 @@ class Archive:
 
     # -- the shared memory --------------------------------------------------------------------------
 
-    async def _remembered(self, memory: Any, limit: int) -> list[Past]:
-        rows = await memory.sessions(limit=limit)
+    async def _remembered(self, memory: Any, limit: int, query: str = "") -> list[Past]:
         return [
-            Past(
-                row.session,
-                row.start,
-                row.end,
-                count=row.turns,
-                title=_title(row.title),
-                open=row.session in self._hub.links,
-            )
-            for row in rows
+            Past(row.id, row.start, row.end, count=row.turns, title=_title(row.title), open=row.id in self._hub.links)
+            for row in await memory.sessions(query, limit=limit)
         ]
 
     async def _read_remembered(self, memory: Any, id: str) -> Past | None:
-        moments = await memory.timeline(sessions=(id,), sources=("speech",), limit=MOMENTS)
-        turns = turns_of(moments)
+        turns = turns_of(await memory.timeline(id, sources=("speech",), limit=MOMENTS))
         if not turns:
             return None
-        return Past(
-            id, turns[0].at, turns[-1].at, turns, len(turns), _title(turns[0].asked), open=id in self._hub.links
-        )
+        title = _title(turns[0].asked)
+        return Past(id, turns[0].at, turns[-1].at, turns, len(turns), title, open=id in self._hub.links)
 
 
 def turns_of(moments: Sequence[Moment]) -> list[Turn]:

@@ -56,6 +56,13 @@ class Socket(Protocol):
         """Close it. Idempotent."""
 
 
+def _report(half: asyncio.Task[Any]) -> None:
+    """Log why serving a page failed, if it did."""
+    error = None if half.cancelled() else half.exception()
+    if error is not None and not isinstance(error, Gone):
+        logger.error("serving the page failed", exc_info=error)
+
+
 PanelCall = Callable[[str, str, dict[str, Any]], Any]
 
 
@@ -184,12 +191,10 @@ class Link:
             await asyncio.wait(halves, return_when=asyncio.FIRST_COMPLETED)
             if self.closed.is_set():
                 await socket.close(1001, "the session is over")
-        finally:
+        finally:  # no waiting here: the server may be cancelling this very task
             for half in halves:
                 half.cancel()
-            for result in await asyncio.gather(*halves, return_exceptions=True):
-                if isinstance(result, Exception) and not isinstance(result, Gone):
-                    logger.error("serving the page failed", exc_info=result)
+                half.add_done_callback(_report)
             if self._socket is socket:
                 self._socket, self.left_at = None, self.session.clock.now()
 
