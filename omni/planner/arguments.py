@@ -127,7 +127,11 @@ def nearest_span(value: str, source: str) -> str:
     best, span = 0.0, (0, 0)
     for width in range(max(1, len(wanted) - 2), len(wanted) + 3):
         for start in range(0, len(plain) - width + 1):
-            ratio = difflib.SequenceMatcher(None, wanted, plain[start : start + width], autojunk=False).ratio()
+            window = plain[start : start + width]
+            ratio = difflib.SequenceMatcher(None, wanted, window, autojunk=False).ratio()
+            # "notes 2025.txt" for "Notes-2025.txt": other words, the same letters
+            letters = difflib.SequenceMatcher(None, " ".join(wanted), " ".join(window), autojunk=False).ratio()
+            ratio = max(ratio, letters * 0.95 if letters > 0.8 else 0.0)
             if ratio > best:
                 best, span = ratio, (start, start + width)
     if best < 0.6:
