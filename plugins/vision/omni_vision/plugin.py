@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from omni.capabilities import TextReader, VisionModel
+from omni.capabilities import Embedder, TextReader, VisionModel
 from omni.host.hookspecs import Check, Offer, PluginContext, hookimpl
 
 
@@ -14,23 +12,41 @@ class VisionPlugin:
     @hookimpl
     def omni_capabilities(self, context: PluginContext) -> list[Offer]:
         from omni_vision.composed import MODELS, ComposedVision
+        from omni_vision.conse import TextSpaceImages
+        from omni_vision.dual_encoder import DualEncoder
         from omni_vision.reader import RapidReader
 
         reader = RapidReader(int(context.config.get("threads", 2)))
 
-        def composed() -> Any:
-            return ComposedVision(context.models.path, context.data, context.host, reader)
+        composed = ComposedVision(context.models.path, context.data, context.host, reader)
 
         return [
             Offer(TextReader, "rapidocr", lambda: reader, deadline_s=120),
             Offer(
                 VisionModel,
                 "composed",
-                composed,
+                lambda: composed,
                 priority=10,
                 features={"engine": "composed"},
                 deadline_s=120,
                 models=MODELS,
+            ),
+            Offer(
+                Embedder,
+                "conse",
+                lambda: TextSpaceImages(context.host, lambda image: composed.perceive(image, "fast")),
+                priority=-10,  # whoever asks for text alone gets the text model
+                features={"space": "text", "images": True, "dimension": 384},
+                deadline_s=300,
+                models=MODELS,
+            ),
+            Offer(
+                Embedder,
+                "tinyclip",
+                lambda: DualEncoder(context.models.path),
+                features={"space": "image-text", "images": True, "dimension": 512},
+                deadline_s=300,
+                models=("tinyclip-8m",),
             ),
         ]
 

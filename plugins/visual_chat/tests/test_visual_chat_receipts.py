@@ -84,7 +84,7 @@ def test_a_word_above_its_amount():
 
 def test_an_invoice_is_not_from_its_customer():
     found = read_receipt(page("Invoice", "Bill to:", "Miller Industries Ltd", "Total 80.00", "Northwind Traders Inc.", "IBAN NL00"))
-    assert found.company.text == "Northwind Traders Inc"
+    assert found.company.text == "Northwind Traders Inc."
 
 
 def test_nothing_is_found_where_nothing_is():
