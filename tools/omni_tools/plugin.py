@@ -1,13 +1,14 @@
-"""What this plugin registers: the calculator, the clock, files, the web, attachments."""
+"""What this plugin registers: the calculator, the clock, files, the web, attachments, the whiteboard."""
 
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
 
-from omni.host.hookspecs import Check, PluginContext, StageOffer, hookimpl
+from omni.host.hookspecs import Check, Panel, PluginContext, StageOffer, hookimpl
 from omni.tools import Effect, Tool, ToolResult, tool
 
 
@@ -28,6 +29,13 @@ class Tools:
 
     def __init__(self) -> None:
         self._timers = None
+        self._boards = None
+
+    def _shared_boards(self):  # type: ignore[no-untyped-def]
+        from omni_tools.whiteboard.boards import Boards
+
+        self._boards = self._boards or Boards()
+        return self._boards
 
     def _shared_timers(self, context: PluginContext):  # type: ignore[no-untyped-def]
         from omni_tools.timers import Timers
@@ -42,6 +50,7 @@ class Tools:
         from omni_tools import calculator, clock, web
         from omni_tools.attachments import read_attachment
         from omni_tools.files import FileTools, Roots
+        from omni_tools.whiteboard.drawing import WhiteboardTools
 
         time = clock.ClockTools(self._shared_timers(context))
         files = FileTools(Roots(list(context.config.get("roots", []))))
@@ -60,15 +69,28 @@ class Tools:
             tool(files.explain_code),
             tool(pages.fetch_page, effect=Effect.IDEMPOTENT, extract=web.read_url),
             tool(read_attachment),
+            *WhiteboardTools(context, self._shared_boards()).tools(),
         ]
 
     @hookimpl
     def omni_stages(self, context: PluginContext) -> list[StageOffer]:
-        """The bell that announces what is due."""
+        """The bell that announces what is due, and the board that keeps what is drawn."""
         from omni_tools.bell import Bell
+        from omni_tools.whiteboard.boards import WhiteboardStage
 
-        timers = self._shared_timers(context)
-        return [StageOffer("bell", lambda: Bell(timers), role="bell")]
+        timers, boards = self._shared_timers(context), self._shared_boards()
+        return [
+            StageOffer("bell", lambda: Bell(timers), role="bell"),
+            StageOffer("whiteboard", lambda: WhiteboardStage(boards), role="whiteboard"),
+        ]
+
+    @hookimpl
+    def omni_panels(self, context: PluginContext) -> list[Panel]:
+        """The whiteboard."""
+        static = Path(__file__).parent / "whiteboard" / "static"
+        icon = '<svg xmlns="http://www.w3.org/2000/svg"><path d="M4 4h16v12H4zM8 20l4-4 4 4M8 12l3-4 2 2 3-3"/></svg>'
+        handlers = {"snapshot": self._shared_boards().snapshot}
+        return [Panel("whiteboard", "Whiteboard", static, "panel.js", icon, handlers)]
 
     @hookimpl
     def omni_doctor(self, context: PluginContext) -> list[Check]:

@@ -28,6 +28,8 @@ class Board:
     def apply(self, operations: Iterable[dict[str, Any]], author: str = "omni") -> None:
         """Draw. Raises `BadInput` before anything is changed when one operation can't be read."""
         read = [ops.read(operation) for operation in operations]
+        if author == "person" and not all(isinstance(operation, ops.BY_HAND) for operation in read):
+            raise BadInput("Only strokes, lines, figures and words can be drawn by hand.", "Use the pen.")
         self._past = [*self._past[-19:], dict(self.items)]
         for operation in read:
             if isinstance(operation, ops.Highlight):
@@ -63,7 +65,10 @@ class Board:
 
     def snapshot(self) -> list[dict[str, Any]]:
         """Everything, as operations that draw it again."""
-        return [ops.write(item) for item in self.items.values()]
+        drawn = [ops.write(item) for item in self.items.values()]
+        if self.highlighted in self.items:
+            drawn.append(ops.write(ops.Highlight(id="highlight", target=self.highlighted)))
+        return drawn
 
 
 def _bottom(item: ops.AnyOperation) -> float:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from typing import Any
 
 from omni.bus import Overflow
 from omni.errors import BadInput
 from omni.events import Drawing, Notice, SessionClosed
 from omni.session import Session
+from omni_tools.whiteboard import operations as ops
 from omni_tools.whiteboard.board import Board
 from omni_tools.whiteboard.lesson import Lesson
 
@@ -62,6 +64,11 @@ class Boards:
         while len(self._desks) > SESSIONS:
             self._desks.popitem(last=False)
         return desk
+
+    async def snapshot(self, params: dict[str, Any]) -> dict[str, Any]:
+        """A panel's call: everything on a session's board, for a page that comes later."""
+        desk = self._desks.get(str(params.get("session", "")))
+        return {"operations": desk.board.snapshot() if desk else [], "width": ops.WIDTH}
 
     def close(self, session: Session) -> None:
         """Forget a session's desk."""

@@ -18,6 +18,7 @@ from omni_tools.spoken import digits
 from omni_tools.whiteboard import operations as ops
 from omni_tools.whiteboard.board import GAP
 from omni_tools.whiteboard.boards import Boards, Desk
+from omni_tools.whiteboard.figures import Shape, draw, figures_in
 from omni_tools.whiteboard.graphs import graph_of
 from omni_tools.whiteboard.lesson import Lesson
 from omni_tools.whiteboard.pen import strokes_png
@@ -44,6 +45,7 @@ class WhiteboardTools:
             tool(self.explain_step, extract=lambda request: {"question": request}),
             tool(self.continue_lesson, extract=lambda _: {}),
             tool(self.draw_graph, extract=_functions_in),
+            tool(self.draw_figure, extract=_figures_in),
             tool(self.write_on_board, effect=Effect.IDEMPOTENT),
             tool(self.read_board, extract=lambda _: {}),
             tool(self.clear_board, effect=Effect.MUTATING, extract=lambda _: {}),
@@ -153,8 +155,25 @@ class WhiteboardTools:
         said = f"This is the graph of {' and '.join(functions)}.{crosses} "
         return ToolResult({"functions": functions, "zeros": zeros}, script=(Say(said, (ops.write(graph),)),))
 
+    async def draw_figure(
+        self,
+        context: ToolContext,
+        shapes: Annotated[list[Shape], Field(description="the figures, in the order they are named", min_length=1)],
+        sizes: Annotated[list[float], Field(description="their lengths, as they are said", max_length=9)] = [],  # noqa: B006
+        nested: Annotated[bool, Field(description="whether each is inside the next")] = False,
+    ) -> ToolResult:
+        """Draw figures of geometry on the whiteboard: triangle, square, rectangle, circle, arrow, to scale."""
+        desk = self._desk(context)
+        top = desk.board.bottom() + GAP if desk.board.items else 40.0
+        drawing = draw(shapes, sizes, top=top, id=desk.unused("figure"), nested=nested)
+        named = (" inside " if nested else " and ").join(f"a {shape}" for shape in shapes)
+        said = f"Here is {named}. "
+        return ToolResult({"drawn": shapes}, script=(Say(said, tuple(ops.write(item) for item in drawing)),))
+
     async def write_on_board(
-        self, context: ToolContext, text: Annotated[str, Field(description="what to write", max_length=400)]
+        self,
+        context: ToolContext,
+        text: Annotated[str, Field(description="what to write", max_length=400, json_schema_extra={"x-copy": "span"})],
     ) -> ToolResult:
         """Write words or a formula on the whiteboard."""
         desk = self._desk(context)
@@ -215,26 +234,53 @@ def _problem_in(request: str) -> dict[str, Any] | None:
 
 
 def _functions_in(request: str) -> dict[str, Any] | None:
-    """The functions in "plot x squared minus two and two x"."""
+    """The functions, and the range, in "plot x squared minus two and two x from 0 to 5"."""
     match = re.search(
-        r"(?:of|plot|graph|draw|sketch)\s+(?:(?:the|a)\s+)?(?:(?:graph|function|curve|plot)\s+(?:of\s+)?)?(.+)$",
+        r"(?:of|plot|graph|draw|sketch)\s+(?:(?:me|us)\s+)?(?:(?:the|a)\s+)?"
+        r"(?:(?:graph|function|curve|plot|parabola|line)\s+(?:of\s+)?)?(.+)$",
         _as_written(request),
+        re.IGNORECASE,
     )
     if not match:
         return None
-    functions = [part.strip(" .?!") for part in re.split(r"\s+and\s+|,", match.group(1))]
-    functions = [re.sub(r"^(?:y|f\(x\))\s*=\s*", "", f) for f in functions if f]
+    words, span = match.group(1), {}
+    words = re.sub(r"\s+(?:for me|please|on the (?:white)?board)\b", "", words, flags=re.IGNORECASE)
+    if ranged := re.search(rf"\s+(?:from|between)\s+({_NUMBER})\s+(?:to|and)\s+({_NUMBER})\W*$", words):
+        span = {"x_from": _number(ranged.group(1)), "x_to": _number(ranged.group(2))}
+        words = words[: ranged.start()]
+    functions = [part.strip(" .?!") for part in re.split(r"\s+and\s+|,", words)]
+    functions = [re.sub(r"^(?:y|f\(x\)|f of x)\s*=\s*", "", f) for f in functions if f]
     try:
-        for function in functions:
-            read_expression(function)
+        if any({str(s) for s in read_expression(function).free_symbols} - {"x"} for function in functions):
+            return None
     except BadInput:
         return None
-    return {"functions": functions[:4]} if functions else None
+    return {"functions": functions[:4], **span} if functions else None
 
 
+def _figures_in(request: str) -> dict[str, Any] | None:
+    """The figures and lengths in "draw a right triangle with sides three, four and five"."""
+    said = re.sub(r"\bright[ -]angled? triangle", "right triangle", request.lower())
+    shapes = figures_in(said)
+    if not shapes or not re.search(r"\b(?:draw|sketch|show|make|put|add|construct)\b", said):
+        return None
+    sizes = [float(number) for number in re.findall(r"(?<![\w.])\d+(?:\.\d+)?", digits(said))]
+    nested = len(shapes) > 1 and bool(re.search(r"\b(?:inside|within|in)\b (?:a|the)\b", said))
+    return {"shapes": shapes[:3], "sizes": sizes[:9], "nested": nested}
+
+
+def _number(text: str) -> float:
+    return float(text.replace(" ", ""))
+
+
+_NUMBER = r"[-+]?\s?\d+(?:\.\d+)?"
 _SPOKEN = (
     (r"\bequals?(?: to)?\b|\bis equal to\b", "="),
     (r"\bsquared\b", "^2"),
+    (r"\b(?:co)sine(?: of)?\b", "cos"),
+    (r"\bsine(?: of)?\b", "sin"),
+    (r"\btangent(?: of)?\b", "tan"),
+    (r"\bnegative\b", "-"),
     (r"\bcubed\b", "^3"),
     (r"\bplus\b", "+"),
     (r"\bminus\b", "-"),

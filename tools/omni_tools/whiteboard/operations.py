@@ -113,6 +113,9 @@ class Erase(Operation):
 
 
 AnyOperation = Text | Math | Stroke | Line | Circle | Polygon | Graph | Highlight | Erase
+Drawn = list[AnyOperation]
+#: What a person can draw; formulas and graphs, which carry markup and curves, are Omni's.
+BY_HAND = (Text, Stroke, Line, Circle, Polygon, Highlight, Erase)
 
 
 def read(operation: Any) -> AnyOperation:
