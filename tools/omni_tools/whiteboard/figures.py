@@ -76,7 +76,7 @@ def _corners(shape: str, sizes: list[float]) -> _Points:
     if shape == "square":
         return [(0, 0), (1, 0), (1, 1), (0, 1)]
     if shape == "rectangle":
-        width, height = (sizes + [3.0, 2.0])[:2] if len(sizes) == 2 else (3.0, 2.0)
+        width, height = sizes if len(sizes) == 2 else (3.0, 2.0)
         return [(0, height), (width, height), (width, 0), (0, 0)]
     if shape in ("pentagon", "hexagon"):
         count = 5 if shape == "pentagon" else 6
@@ -92,7 +92,7 @@ def _triangle(shape: str, sizes: list[float]) -> _Points:
         if len(legs) == 3 and abs(legs[0] ** 2 + legs[1] ** 2 - legs[2] ** 2) > 0.01 * legs[2] ** 2:
             named = ", ".join(f"{size:g}" for size in legs)
             raise BadInput(f"A triangle with sides {named} has no right angle.", "Leave out the longest side.")
-        short, long = (legs + [3.0, 4.0])[:2] if len(legs) >= 2 else (3.0, 4.0)
+        short, long = legs[:2] if len(legs) >= 2 else (3.0, 4.0)
         return [(0, short), (long, short), (0, 0)]
     if len(sizes) < 3:
         sizes = [5.0, 4.0, 4.4]
