@@ -99,6 +99,7 @@ def describe(record: PluginRecord) -> list[str]:
         ("panels", ", ".join(panel.id for panel in manifest.panels)),
         ("commands", ", ".join(f"omni {command.name}" for command in manifest.commands)),
         ("settings", ", ".join(f"plugins.{record.id}.{key}" for key in manifest.config)),
+        ("held by", ", ".join(record.confined_by)),
         ("last load", f"{record.load_s:.2f} s, {record.ram_mb:.0f} MB" if record.load_s else ""),
     ]
     return lines + [f"  {name:<12} {value}" for name, value in facts if value]

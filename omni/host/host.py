@@ -241,6 +241,7 @@ class Host:
             entry.state, entry.reason, entry.version = record.state, record.reason, record.version
             if plugin in self._loaded:
                 entry.load_s, entry.ram_mb = round(record.load_s, 4), round(record.ram_mb, 2)
+                entry.confined_by = list(record.confined_by)
         try:
             self.registry.save()
         except OSError as error:

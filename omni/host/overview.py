@@ -19,7 +19,7 @@ def overview(data_dir: Path, sources: Iterable[Path] = ()) -> list[PluginRecord]
         remembered = registry.plugins.get(found.id)
         if remembered is not None:
             record.load_s, record.ram_mb = remembered.load_s, remembered.ram_mb
-            record.enabled = remembered.enabled
+            record.enabled, record.confined_by = remembered.enabled, tuple(remembered.confined_by)
             if remembered.isolated:
                 record.isolation = "process"
             more = []

@@ -26,6 +26,7 @@ class Remembered:
     version: str = ""
     load_s: float = 0.0
     ram_mb: float = 0.0
+    confined_by: list[str] = field(default_factory=list)  #: what enforced its permissions, in a process of its own
 
 
 @dataclass(slots=True)

@@ -97,7 +97,7 @@ async def check(
     load_s: float = 20.0,
 ) -> list[Outcome]:
     """Try the rules (all, or those named) on a plugin and say what became of each."""
-    from omni.errors import OmniError
+    from omni.errors import CapabilityUnavailable, OmniError
     from omni.host.contract.rules import CAPABILITY_RULES, RULES
     from omni.host.contract.subject import Broken, NotApplicable, Subject
 
@@ -114,6 +114,11 @@ async def check(
                 outcomes.append(Outcome(label, "kept"))
             except NotApplicable as why:
                 outcomes.append(Outcome(label, "skipped", str(why)))
+            except CapabilityUnavailable as error:
+                if not (subject.manifest.needs or subject.manifest.wants):
+                    outcomes.append(Outcome(label, "broken", str(error)))
+                    continue
+                outcomes.append(Outcome(label, "skipped", f"it needs another plugin: {error}"))
             except (Broken, OmniError) as error:
                 outcomes.append(Outcome(label, "broken", str(error)))
             except Exception as error:

@@ -28,7 +28,7 @@ STALL_S = 0.05
 IMPORT_S = 2.0  #: processor time
 CALLS = 1000
 GROWTH_MB = 20.0
-MANY_CALLS_S = 8.0  #: the time the thousand calls may take; slower ones are made less often
+MANY_CALLS_S = 4.0  #: the time the thousand calls may take; slower ones are made less often
 HEAVY = (
     "torch",
     "transformers",

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
-from omni.errors import ManifestError
+from omni.errors import ManifestError, ModelMissing
 from omni.host.contract.samples import Sample
 from omni.host.discovery import Found, api_refusal, package_folder, plugin_folders, read_manifest
 from omni.host.hookspecs import Offer, PluginContext
@@ -28,6 +28,21 @@ class Broken(AssertionError):
 
 class NotApplicable(Exception):
     """The rule does not concern this plugin, or can't be tried on this machine; the message says why."""
+
+
+class NoModels:
+    """A store with nothing in it, for what has to work without models."""
+
+    def __init__(self, folder: Path) -> None:
+        self.models_dir = folder
+
+    def state(self, model_id: str) -> str:
+        """No model is here."""
+        return "missing"
+
+    async def path(self, model_id: str, progress: Any = None) -> Path:
+        """Raises `ModelMissing`."""
+        raise ModelMissing(f"The model {model_id!r} is not on this machine.", f"omni models pull {model_id}")
 
 
 class Subject:
@@ -48,11 +63,11 @@ class Subject:
     ) -> None:
         self.folder = self._find(package)
         self.provide = tuple(provide)
-        self.store = store
         self.with_models = with_models
         self.load_s = load_s
         self._data = tempfile.TemporaryDirectory(prefix="omni-contract-")
         self.data = Path(self._data.name)
+        self.store = store or NoModels(self.data / "models")
 
     @staticmethod
     def _find(package: str | Path) -> Path:
@@ -111,8 +126,7 @@ class Subject:
     def outside(self, written: Iterable[str]) -> list[Path]:
         """Those of these paths that lie in none of the plugin's folders. Python's own caches don't count."""
         roots = [self.data, *(Path(root).expanduser() for root in self.manifest.permissions.files), Path("/dev")]
-        if self.store is not None:
-            roots.append(Path(self.store.models_dir))
+        roots.append(Path(self.store.models_dir))
         roots = [root.resolve() for root in roots]
         paths = [Path(path).resolve() for path in written if "__pycache__" not in path and not path.endswith(".pyc")]
         return [path for path in paths if not any(path.is_relative_to(root) for root in roots)]
@@ -131,7 +145,7 @@ class Subject:
         return chosen
 
     def _has(self, model: str) -> bool:
-        return self.store is not None and self.store.state(model) == "installed"
+        return self.store.state(model) == "installed"
 
     @asynccontextmanager
     async def opened(self, loaded: Loaded) -> AsyncIterator[list[tuple[Offer, Any]]]:

@@ -1,0 +1,55 @@
+"""Every plugin of this repository keeps every rule of the contract."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from omni.host.contract import check, contract_tests
+from omni.host.contract.rules import CAPABILITY_RULES, RULES
+from omni.host.discovery import plugin_folders
+
+ROOT = Path(__file__).resolve().parent.parent
+MEMBERS = [
+    folder
+    for member in (ROOT / "memory", ROOT / "tools", *sorted((ROOT / "plugins").iterdir()))
+    if member.is_dir()
+    for folder in plugin_folders(member)
+]
+
+plugins = pytest.mark.parametrize("folder", MEMBERS, ids=lambda folder: folder.name)
+
+
+async def keeps(folder, rule, **options):
+    outcome = (await check(folder, [rule], **options))[-1]
+    assert outcome.result != "broken", outcome.detail
+    if outcome.result == "skipped":
+        pytest.skip(f"{rule}: {outcome.detail}")
+
+
+@plugins
+@pytest.mark.parametrize("rule", RULES)
+async def test_first_party_plugins_keep_the_contract(folder, rule):
+    await keeps(folder, rule)
+
+
+@pytest.mark.real
+@plugins
+@pytest.mark.parametrize("rule", [rule.__name__ for rule in CAPABILITY_RULES])
+async def test_first_party_plugins_keep_the_contract_with_their_models(folder, rule):
+    await keeps(folder, rule, with_models=True)
+
+
+def test_the_repository_has_plugins_to_check():
+    assert len(MEMBERS) >= 5
+
+
+# What a third party writes is one line; here it is for a plugin of the gallery that breaks one rule alone.
+globals().update(
+    {
+        name: test
+        for name, test in contract_tests(ROOT / "tests/gallery/gallery_settings").items()
+        if "config_round_trips" not in name
+    }
+)
