@@ -41,7 +41,7 @@ def test_a_property_may_be_called_like_a_keyword():
     [
         ([], "is an object"),
         ({"enum": []}, "empty `enum`"),
-        ({"type": "object", "properties": {"a": 3}}, "where a schema belongs"),
+        ({"type": "object", "properties": {"a": 3}}, "where a schema that something fits"),
         ({"$ref": "http://example.org/x.json"}, "outside itself"),
         ({"type": "string", "minLength": 9, "maxLength": 3}, "at least 9 and at most 3"),
         ({"type": "array", "minItems": 2, "maxItems": 1}, "at least 2 and at most 1"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 
 import pytest
@@ -32,7 +33,7 @@ def test_cut_anywhere_the_events_are_the_same(end, space, done, cuts):
         raw += (f"event: x{end}{lead}{json.dumps(value, ensure_ascii=False)}{end}{end}").encode()
     raw += f"{lead}[DONE]{end}{end}data: garbage after the end".encode() if done else b""
     edges = [0, *sorted(min(cut, len(raw)) for cut in cuts), len(raw)]
-    pieces = [raw[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    pieces = [raw[a:b] for a, b in itertools.pairwise(edges)]
     assert run_virtual(collect(pieces)) == VALUES
 
 
