@@ -18,8 +18,11 @@ FRAME_S = 0.032
 #: Share of the bands that the echo must leave unexplained for a frame to be the person's. In simulated rooms the echo
 #: alone leaves at most 0.11 unexplained in 95 of 100 frames.
 PERSON_SHARE = 0.2
-#: Frames of the person's voice, of the last four, that make an onset: about 0.1 s.
-ONSET_FRAMES = 3
+#: The voice detector's probability from which on a frame may be the person's; lower than for a turn of its own,
+#: since a wrong guess here only holds the voice for a moment.
+PERSON_PROBABILITY = 0.35
+#: Frames of the person's voice, of the last three, that make an onset.
+ONSET_FRAMES = 2
 #: Speech after the onset, in seconds, when words are asked for, and when it cuts without waiting for words.
 WORDS_AFTER_S = 0.35
 CERTAIN_AFTER_S = 0.9
@@ -50,7 +53,7 @@ class Interruption:
 
     def __init__(self, *, hold: bool = True) -> None:
         self.hold = hold
-        self._recent: deque[bool] = deque(maxlen=4)
+        self._recent: deque[bool] = deque(maxlen=3)
         self._hum: deque[float] = deque(maxlen=8)
         self.reset()
 
@@ -77,7 +80,7 @@ class Interruption:
 
     def frame(self, probability: float, share: float, audio: Audio) -> Verdict:
         """One frame: the voice detector's probability, the share of it that is not echo, and its samples."""
-        person = probability > 0.5 and share >= PERSON_SHARE
+        person = probability > PERSON_PROBABILITY and share >= PERSON_SHARE
         self._recent.append(person)
         if person:
             self._hum.append(_high_share(audio))
@@ -91,9 +94,10 @@ class Interruption:
         self._quiet_s = 0.0 if person else self._quiet_s + FRAME_S
         if self.held:
             self._held_s += FRAME_S
-        return self._decide()
+        return self.decide()
 
-    def _decide(self) -> Verdict:
+    def decide(self) -> Verdict:
+        """What to do as things stand; also right after `BEGINS`."""
         hum = len(self._hum) > 0 and float(np.median(self._hum)) < HUM_SHARE
         if self.held and self._quiet_s >= FALSE_ALARM_S and self._speech_s < 0.16:
             return Verdict.RELEASE

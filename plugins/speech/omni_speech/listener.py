@@ -35,7 +35,7 @@ from omni.events import (
     TurnCommitted,
 )
 from omni.session import Session
-from omni_speech.backchannel import echoes, is_backchannel
+from omni_speech.backchannel import echoes, is_backchannel, is_stop
 from omni_speech.echo import FRAME, EchoGuard, PlayedVoice
 from omni_speech.interruption import PERSON_SHARE, Interruption, Verdict
 from omni_speech.microphone import MicrophoneHealth
@@ -57,6 +57,9 @@ GAP_S = 1.0
 ECHO_TAIL_S = 0.6
 #: Share of heard words that are Omni's own from which on it was the loudspeaker.
 ECHO_WORDS = 0.6
+#: How sure the recogniser must be of a short remark before it cuts an answer, and how long a hum lasts.
+SURE = 0.42
+HUM_S = 0.7
 #: Speech this soon after a turn was taken for finished goes on with it, if nothing of the answer was heard.
 CONTINUES_S = 1.5
 
@@ -226,7 +229,8 @@ class Listener:
             self._over_id -= 1
             self._over_judged = 0.0
             self._over = [*self._recent, frame]
-        elif verdict is Verdict.HOLD:
+            verdict = self._interruption.decide()
+        if verdict is Verdict.HOLD:
             if playing:
                 self._hold_voice(True)
         elif verdict is Verdict.WORDS:
@@ -263,8 +267,16 @@ class Listener:
             if job.final:
                 self._session.publish(Backchannel, text=text)
                 self._release()
-        elif job.final or transcript.confidence > 0.35:
+        elif is_stop(text) or self._means_it(text, transcript.confidence, final=job.final):
             self._cut()
+        elif job.final:
+            self._release()
+
+    def _means_it(self, text: str, confidence: float, *, final: bool) -> bool:
+        """Whether these words interrupt. One short sound that is no clear word is a hum or a cough, so it doesn't."""
+        if not final:
+            return len(text.split()) >= 2 and confidence >= SURE
+        return confidence >= SURE or self._interruption.speech_s >= HUM_S
 
     def _cut(self) -> None:
         """They mean it: stop the answer and listen to them as to any turn, from their first sound on."""

@@ -34,6 +34,8 @@ _VERB_AFTER = word_set(
 _PARTICIPLE_AFTER = word_set(
     "have has had was were been be is are i've we've you've they've being"
 )
+#: What is written with letters but is only a sound.
+_SOUNDS = {"mm": "ˈʌm", "mmm": "ˈʌm", "hm": "hˈʌm", "hmm": "hˈʌm", "mhm": "ʌmhˈʌm", "shh": "ʃ", "psst": "pst"}
 _ENDINGS = (("'s", "s"), ("s'", "s"), ("es", "s"), ("s", "s"), ("ed", "d"), ("d", "d"), ("ing", "ɪŋ"), ("ly", "li"),
             ("er", "əɹ"), ("ness", "nəs"), ("less", "ləs"), ("ment", "mənt"), ("able", "əbᵊl"))  # fmt: skip
 
@@ -91,6 +93,8 @@ class Phonemizer:
             return "tə"
         if low == "i":
             return "ˌI"
+        if low in _SOUNDS:
+            return _SOUNDS[low]
         found = self._look_up(word, before.lower(), end)
         if found is None:
             found = self._derived(low, before.lower())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -62,7 +64,9 @@ def test_speech_that_resumes_revises_the_turn_and_the_words_join(scene):
             await on.silence(0.7)  # guessed at 0.2 s, but "to" is no end
             await on.say("know", "the", "time.")
             await on.silence(1.0)
-            assert on.names(*TURN) == ["SpeechStarted", "TurnSpeculated", "TurnRevised", "TurnSpeculated", "TurnCommitted"]
+            assert on.names(*TURN) == [
+                "SpeechStarted", "TurnSpeculated", "TurnRevised", "TurnSpeculated", "TurnCommitted",
+            ]  # fmt: skip
             certain = on.of(TurnCommitted)[0]
             assert certain.text == "I would like to know the time."
             assert (certain.turn, certain.revision) == (1, 1)
@@ -91,14 +95,14 @@ def test_the_wait_depends_on_what_was_said(scene, words, least, most):
 def test_partials_come_while_speaking_and_their_stable_prefix_only_grows(scene):
     async def main():
         async with scene() as on:
-            await on.say(*["one", "word", "after", "the", "other", "is", "said", "here", "without", "any", "pause", "at", "all"])
+            await on.say("one", "word", "after", "the", "other", "is", "said", "without", "any", "pause", "at", "all")
             await on.silence(1.0)
             partials = on.of(PartialTranscript)
             assert len(partials) >= 4
             before_end = [p for p in partials if p.at < on.of(TurnCommitted)[0].speech_end]
             assert len(before_end) >= 3
             stable = [p.stable for p in partials]
-            assert all(later.startswith(earlier) for earlier, later in zip(stable, stable[1:], strict=False))
+            assert all(later.startswith(earlier) for earlier, later in itertools.pairwise(stable))
             assert before_end[-1].stable
             assert on.transcriber.most_running == 1  # never two at once
 
