@@ -48,6 +48,37 @@ def tokens(text: str) -> list[str]:
     return found
 
 
+def is_expression(text: str, names: tuple[str, ...] = ()) -> bool:
+    """Whether a text has the form of an expression. Computes nothing and loads nothing: it runs on the event loop."""
+    try:
+        found = tokens(text)
+    except BadInput:
+        return False
+    depth, wanted = 0, True  # `wanted`: an operand has to come next
+    for token in found:
+        if token[0].isdigit() or token[0] == "." or token in ("pi", "e", *names):
+            if not wanted and token[0].isdigit():
+                return False  # "3 4" is no product
+            wanted = False
+        elif token in _FUNCTIONS:
+            wanted = True
+        elif token == "(":
+            depth, wanted = depth + 1, True
+        elif token in ("+", "-") and wanted:
+            continue
+        elif wanted:
+            return False
+        elif token == ")":
+            depth -= 1
+        elif token in ("+", "-", "*", "/", "^", "**", "mod"):
+            wanted = True
+        elif token not in ("!", "%"):
+            return False
+        if depth < 0:
+            return False
+    return depth == 0 and not wanted
+
+
 def evaluate(text: str, names: dict[str, Any] | None = None) -> Any:
     """The exact value of an expression as a sympy number, or a sympy expression in `names`.
 

@@ -57,21 +57,18 @@ def answer(text: str) -> Answer:
 
 
 def read(words: str) -> dict[str, Any] | None:
-    """The calculator's argument straight from a request; None unless all of it is a calculation."""
+    """The calculator's argument straight from a request; None unless all of it has the form of a calculation."""
     from omni_tools import equations
 
     cleaned = clean(words)
-    try:
-        if _conversion(cleaned) is None and not equations.is_equation(cleaned):
-            expression = to_expression(cleaned[: m.start()] if (m := ROUNDING.search(cleaned)) else cleaned)
-            found = arithmetic.tokens(expression)
-            if len(found) < 2:
+    if _units_of(cleaned) is None and not equations.is_equation(cleaned):
+        rounding = ROUNDING.search(cleaned)
+        try:
+            expression = to_expression(cleaned[: rounding.start()] if rounding else cleaned)
+            if len(arithmetic.tokens(expression)) < 2 or not arithmetic.is_expression(expression):
                 return None
-        answer(words)
-    except arithmetic.NoValue:
-        return {"expression": words.strip()}  # the tool shall say why, rather than the model invent a number
-    except BadInput:
-        return None
+        except BadInput:
+            return None
     return {"expression": words.strip()}
 
 
@@ -131,32 +128,32 @@ def _trim(text: str, *, keep: bool = False) -> str:
     return text if keep or "." not in text or "e" in text else text.rstrip("0").rstrip(".")
 
 
-def _conversion(cleaned: str) -> Answer | None:
-    """A conversion of units, or None where the phrase is none."""
-    import sympy
-
+def _units_of(cleaned: str) -> tuple[Fraction, units.Unit, units.Unit, str] | None:
+    """Amount, source, target and the phrase of a conversion; None where the phrase is none."""
     plain = re.sub(r"\b(?:a|an) (?=[a-z])", "1 ", cleaned.lower()).rstrip("?. ")
     for pattern in CONVERSIONS:
         match = re.fullmatch(pattern, plain)
         if match is None:
             continue
         source, target = units.find(match["from"]), units.find(match["to"])
-        if source is None or target is None:
-            continue
-        value = Fraction(match.group(1) if match.lastindex and _is_number(match.group(1)) else _number_of(match))
-        result = units.convert(value, source, target)
-        exact = sympy.Rational(result.numerator, result.denominator)
-        shown = decimals(exact)
-        unit = target.name if exact == 1 else target.plural
-        spoken = _trim(_fixed(exact, 2)) if abs(exact) >= 1 else shown
-        about = "" if is_exact(exact, spoken) else "about "
-        return Answer(f"{match.group(0)}", exact, shown, unit, f"That's {about}{spoken} {unit}.")
+        if source is not None and target is not None:
+            amount = next(group for group in match.groups() if group and re.fullmatch(NUMBER, group))
+            return Fraction(amount), source, target, match.group(0)
     return None
 
 
-def _is_number(text: str | None) -> bool:
-    return bool(text) and re.fullmatch(NUMBER, text or "") is not None
+def _conversion(cleaned: str) -> Answer | None:
+    """A conversion of units, or None where the phrase is none."""
+    found = _units_of(cleaned)
+    if found is None:
+        return None
+    import sympy
 
-
-def _number_of(match: re.Match[str]) -> str:
-    return next(group for group in match.groups() if _is_number(group))
+    value, source, target, phrase = found
+    result = units.convert(value, source, target)
+    exact = sympy.Rational(result.numerator, result.denominator)
+    shown = decimals(exact)
+    unit = target.name if exact == 1 else target.plural
+    spoken = _trim(_fixed(exact, 2)) if abs(exact) >= 1 else shown
+    about = "" if is_exact(exact, spoken) else "about "
+    return Answer(phrase, exact, shown, unit, f"That's {about}{spoken} {unit}.")

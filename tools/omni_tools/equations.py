@@ -45,7 +45,9 @@ def is_equation(text: str) -> bool:
     if equation.count("=") != 1:
         return False
     letters = {t for t in re.findall(r"[a-z]+", equation) if t not in ("sqrt", "pi")}
-    return len(letters) == 1 and len(next(iter(letters))) == 1
+    if len(letters) != 1 or len(next(iter(letters))) != 1:
+        return False
+    return all(arithmetic.is_expression(side, tuple(letters)) for side in equation.split("="))
 
 
 def sides(text: str) -> tuple[Any, Any, Any]:

@@ -82,7 +82,7 @@ class Roots:
                 scored.append((-2, str(path), path))
             elif words and all(word in name for word in words):
                 scored.append((-1, str(path), path))
-            elif len(words) > 1 and sum(word in name for word in words) >= len(words) - 1:
+            elif len(words) > 2 and sum(word in name for word in words) >= len(words) - 1:
                 scored.append((1, str(path), path))
         return [path for _, _, path in sorted(scored)[:MOST_ENTRIES]]
 

@@ -32,7 +32,7 @@ _LEAD = re.compile(
 )
 _TAIL = re.compile(
     r"(?:[\s,]*\b(?:please|for me|equal(?:s)?(?: to)?|make|makes|give(?: you)?|come to|exactly|altogether|in total|"
-    r"right now|then|is that|would that be|be|together|quickly)\b)*[\s?.!,=]*$",
+    r"right now|then|is that|would that be|be|together|quickly)\b)*(?:(?<=[a-z])!+)?[\s?.,=]*$",
     re.IGNORECASE,
 )
 _CURRENCY = re.compile(r"[$€£]\s?|\s?\b(?:dollars?|euros?|bucks|usd|eur|gbp)\b", re.I)

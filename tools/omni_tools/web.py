@@ -180,7 +180,7 @@ def page_text(html: str) -> tuple[str, str]:
     parser = _Text()
     parser.feed(html)
     parser.close()
-    text = re.sub(r"[ \t\r\f\v]+", " ", "".join(parser.pieces))
+    text = re.sub(r"[^\S\n]+", " ", "".join(parser.pieces))
     return " ".join(parser.title.split()), re.sub(r"\s*\n\s*", "\n", text).strip()
 
 
