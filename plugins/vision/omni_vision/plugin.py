@@ -14,10 +14,13 @@ class VisionPlugin:
         from omni_vision.composed import MODELS, ComposedVision
         from omni_vision.conse import TextSpaceImages
         from omni_vision.dual_encoder import DualEncoder
+        from omni_vision.vlm import VlmVision, load
         from omni_vision.reader import RapidReader
 
         reader = RapidReader(int(context.config.get("threads", 2)))
 
+        vlm_model = str(context.config.get("vlm_model", "smolvlm-256m"))
+        preferred = context.config.get("engine", "composed")
         composed = ComposedVision(context.models.path, context.data, context.host, reader)
 
         return [
@@ -30,6 +33,15 @@ class VisionPlugin:
                 features={"engine": "composed"},
                 deadline_s=120,
                 models=MODELS,
+            ),
+            Offer(
+                VisionModel,
+                "vlm",
+                lambda: VlmVision(lambda: context.models.path(vlm_model), load),
+                priority=20 if preferred == "vlm" else 0,
+                features={"engine": "vlm"},
+                deadline_s=300,
+                models=(vlm_model,),
             ),
             Offer(
                 Embedder,

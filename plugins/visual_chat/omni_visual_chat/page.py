@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -91,17 +92,23 @@ def letters(text: str) -> str:
 
 def says(text: str, *words: str) -> bool:
     """Whether one of these words (or phrases) stands in the text, one wrong letter in six forgiven."""
-    have = letters(text).split()
-    return any(_phrase_in(have, letters(word).split()) for word in words)
+    have = _words(text)
+    return any(_phrase_in(have, _words(word)) for word in words)
 
 
-def _phrase_in(have: list[str], phrase: list[str]) -> bool:
+@functools.lru_cache(4096)
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(letters(text).split())
+
+
+def _phrase_in(have: tuple[str, ...], phrase: tuple[str, ...]) -> bool:
     return any(
         all(alike(a, b) for a, b in zip(have[start:], phrase, strict=False))
         for start in range(len(have) - len(phrase) + 1)
     )
 
 
+@functools.lru_cache(65536)
 def alike(a: str, b: str) -> bool:
     """Equal but for one letter in six (none in words of less than five)."""
     if a == b:
