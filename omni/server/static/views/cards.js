@@ -3,7 +3,7 @@
 import { get } from "../api.js";
 import { h, seconds, when } from "../dom.js";
 
-const number = (value) => (typeof value === "number" ? Number(value.toPrecision(4)).toLocaleString() : typeof value === "object" ? JSON.stringify(value) : String(value ?? ""));
+const number = (value) => (value === null ? "not measured" : typeof value === "number" ? Number(value.toPrecision(4)).toLocaleString() : typeof value === "object" ? JSON.stringify(value) : String(value ?? ""));
 
 export async function render(root) {
   const { cards } = await get("/api/cards");
@@ -20,7 +20,7 @@ function card(c) {
   const keys = [...new Set([...Object.keys(c.figures ?? {}), ...Object.keys(c.expected ?? {})])];
   const title = { figures: "Omni", baseline: "baseline", control: "control" };
   return h("article", { class: "card" },
-    h("div", { class: "head" }, h("h2", {}, c.bench), h("span", { class: `badge ${c.pass ? "ready" : "degraded"}` }, c.pass ? "as expected" : "not as expected")),
+    h("div", { class: "head" }, h("h2", {}, c.bench.replaceAll("_", " ")), h("span", { class: `badge ${c.pass ? "ready" : "degraded"}` }, c.pass ? "as expected" : "not as expected")),
     h("div", { class: "scroll", tabindex: "0" }, h("table", {}, h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "figure"), columns.map((k) => h("th", { scope: "col" }, title[k])), h("th", { scope: "col" }, "expected"))),
       h("tbody", {}, keys.map((key) => h("tr", {}, h("th", { scope: "row" }, key), columns.map((k) => h("td", {}, number(c[k][key]))), h("td", {}, c.expected?.[key] ?? "")))))),
     (c.notes ?? []).map((note) => h("p", {}, note)),
