@@ -182,6 +182,21 @@ async def test_a_part_that_refers_back_is_bound_to_what_came_before() -> None:
     assert [(p.tool, p.bound) for p in parts] == [("photos", False), ("read", True)]
 
 
+async def test_what_is_shown_with_a_request_says_what_it_is_about() -> None:
+    tools = [
+        *TOOLS,
+        named("see", "what is in this picture", "who is in this picture"),
+        named("read", "what is in this attached document", "summarise this attached document"),
+    ]
+    by_name = {tool.name: tool for tool in tools}
+    chooser = Chooser(host(tools=tools))
+    for shown, tool in (("image", "see"), ("document", "read")):
+        parts, _ = await chooser.parts("what might that be?", by_name, never, None, shown)
+        assert [(p.tool, p.words) for p in parts] == [(tool, "what might that be?")]
+    plain, _ = await chooser.parts("set a timer for ten minutes", by_name, never, None, "image")
+    assert plain[0].tool == "timer"
+
+
 # --- learning ---------------------------------------------------------------------------------------
 
 

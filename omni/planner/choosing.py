@@ -10,7 +10,7 @@ import json
 import re
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from omni.capabilities import ChatModel, Embedder, Memory, Moment
@@ -29,6 +29,14 @@ if TYPE_CHECKING:
 CORRECTION = "correction"
 #: What no tool reads anything out of, unless it takes any words.
 NOT_FOR_TOOLS = ("tell me a story about a dragon", "why do leaves turn red")
+#: What a request is about when something is shown with it.
+SHOWN = {
+    "image": "in this picture",
+    "drawing": "in this picture",
+    "camera": "in front of the camera",
+    "screen": "on the screen",
+    "document": "in this attached document",
+}
 #: Without a model to ask, the nearest tool is taken from this score on.
 ALONE = 0.4
 
@@ -90,16 +98,20 @@ class Chooser:
         return ExampleIndex(embed, self._folder)
 
     async def parts(
-        self, text: str, tools: dict[str, Tool], ask: AskJson, before: Before | None = None
+        self, text: str, tools: dict[str, Tool], ask: AskJson, before: Before | None = None, shown: str = ""
     ) -> tuple[list[Part], Route]:
         """The parts of a request, and where the whole of it pointed.
 
+        `shown` is the kind of attachment that goes with it: "what is this" means another thing with a picture.
         With a model that calls tools by itself nothing is asked: what the examples and the words leave open is
         left to its own calls ("none" here).
         """
         index = await self.index(list(tools.values()))
         routes = await split(text, index, lambda route: speaks_for(route, tools))
-        if before and len(routes) == 1 and len(text.split()) <= 9 and _ELLIPSIS.match(text) and before.tool in tools:
+        if shown and len(routes) == 1 and routes[0].decided in ("", NONE):
+            about = (await index.routes([f"{text.rstrip(' ?.!')} {SHOWN.get(shown, 'in this picture')}"]))[0]
+            routes = [replace(about, text=text)]
+        elif before and len(routes) == 1 and len(text.split()) <= 9 and _ELLIPSIS.match(text) and before.tool in tools:
             route = _continued(routes[0], before)
             name = await self._ask_which(route, [before.tool, *route.short_list(2)], tools, ask)
             return [Part(text, name, "model", bound=True)], route

@@ -138,7 +138,8 @@ class Planner:
             return route, True
         with run.tracer.span("plan", session=run.session.id, turn=run.request.turn, revision=run.request.revision):
             self.show(run, "choosing")
-            parts, route = await self.chooser.parts(run.request.text, tools, self._asker(run), memo.before)
+            shown = run.request.attachments[-1].kind if run.request.attachments else ""
+            parts, route = await self.chooser.parts(run.request.text, tools, self._asker(run), memo.before, shown)
             run.plan.candidates = [(name, round(score, 3)) for name, score in route.ranked[:4]]
             if learned := self.chooser.corrected(run.request.text, memo.before, parts):
                 await self.chooser.correct(learned.text, learned.tool)
