@@ -16,6 +16,11 @@ _JOINTS = re.compile(
     r"|,\s+(?=(?:what|how|when|where|which|please)\b)|[.?!]\s+(?=\S))\s*",
     re.IGNORECASE,
 )
+#: "x plus six": a sum, not two orders.
+_SUM = re.compile(
+    r"\W*plus\s+(?:[-\d]|[a-z]\b|(?:zero|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|half)\b|\w+teen\b|\w+ty\b)",
+    re.IGNORECASE,
+)
 #: Each side of a cut must be at least this near to one of its tool's examples.
 SIDE = 0.36
 #: A request with more joints than this is prose, not a list of orders.
@@ -34,6 +39,8 @@ def candidate_cuts(text: str) -> list[tuple[str, str]]:
     """Every way to cut the text in two at a joint."""
     cuts = []
     for match in list(_JOINTS.finditer(text))[:MOST_JOINTS]:
+        if _SUM.match(text, match.start()):
+            continue
         left, right = text[: match.start()].strip(" ,;."), text[match.end() :].strip(" ,;")
         if len(left.split()) >= 2 and len(right.split()) >= 2:
             cuts.append((left, right))
