@@ -392,6 +392,7 @@ async def test_what_fails_is_said_where_it_happened_and_the_line_above_the_dock_
         for topic in ("eyes", "voice"):
             conversation.session.publish(events.Notice, topic=topic, text="")
         await o.page.wait_for_selector("#cannot", state="hidden")
+        assert await o.page.inner_text("#state") == "Ready" and o.problems == []
 
 
 async def test_a_plugin_panel_loads_calls_and_hears_its_events(tmp_path):

@@ -51,6 +51,7 @@ def answers(handler: Handler) -> Callable[[Request], Awaitable[Response]]:
 
     @functools.wraps(handler)
     async def route(request: Request) -> Response:
+        """The handler's answer, or its error, as JSON."""
         try:
             value = await handler(request)
             return value if isinstance(value, Response) else json_response(value)
