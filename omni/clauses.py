@@ -11,12 +11,20 @@ import re
 #: Characters a first clause needs before a comma may end it, and that any clause needs.
 FIRST_MINIMUM = 12
 COMMA_MINIMUM = 48
+#: Words after which a first clause may end before a connective, and after which it ends in any case.
+FIRST_WORDS = 4
+FIRST_WORDS_AT_MOST = 9
 #: A clause never grows beyond this many characters.
 MAXIMUM = 220
 
 _SENTENCE_END = re.compile(r"[.!?…]+[\"')\]]*(?=\s)|\n+")
 _PAUSE = re.compile(r"[,;:—–]+[\"')\]]*(?=\s)")
 _ABBREVIATION = re.compile(r"\b(?:Mr|Mrs|Ms|Dr|Prof|St|vs|etc|e\.g|i\.e|No|approx|[A-Z]|\d+)\.$")
+_CONNECTIVE = re.compile(
+    r"(?:and|but|or|so|because|which|who|that|when|while|where|if|as|since|although|than|then|to|of|by|with|from|for|in|"
+    r"on|at|through|into|about|like|is|are|was|were|has|have|can|will|would)$",
+    re.IGNORECASE,
+)
 _MARKUP = re.compile(r"(\*\*|__|`+|^#{1,6}\s+|^\s*[-*•]\s+|^\s*>\s+)", re.M)
 _CODE = re.compile(r"```.*?(?:```|\Z)", re.S)
 _LINK = re.compile(r"\[([^\]]+)\]\([^)]*\)")
@@ -65,6 +73,17 @@ class ClauseSplitter:
         for match in _PAUSE.finditer(text):
             if match.end() >= minimum:
                 return match.end()
+        if self._count == 0 and (cut := _opening(text)) is not None:
+            return cut
         if len(text) > MAXIMUM and (space := text.rfind(" ", 0, MAXIMUM)) > 0:
             return space
         return None
+
+
+def _opening(text: str) -> int | None:
+    """Where a first clause without any mark may end: before a connective, so that the voice can start early."""
+    words = list(re.finditer(r"\S+(?=\s)", text))
+    for number, word in enumerate(words):
+        if number >= FIRST_WORDS_AT_MOST or (number >= FIRST_WORDS and _CONNECTIVE.match(word.group())):
+            return word.start()
+    return None

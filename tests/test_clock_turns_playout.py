@@ -88,6 +88,7 @@ def test_history_is_bounded_and_keeps_what_was_heard() -> None:
         ("Well, of course I can, and gladly.", ["Well, of course I can,", "and gladly."]),
         ("e.g. this one", ["e.g. this one"]),
         ("a\nb", ["a\n", "b"]),
+        ("The sky is blue because of it. So.", ["The sky is blue", "because of it.", "So."]),
     ],
 )
 def test_clauses_end_where_a_speaker_would_pause(text: str, clauses: list[str]) -> None:

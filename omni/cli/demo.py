@@ -193,7 +193,8 @@ async def run_demo(runtime: Runtime, out: Path, *, patience_s: float = 60.0) -> 
         watcher.turns[turn].first_sound_s = (
             round(speaker.first_sound[turn] - end, 3) if turn in speaker.first_sound else None
         )
-    barge_in = round(speaker.flushed_at[0] - began, 3) if speaker.flushed_at else None
+    silent = [at for at in (*speaker.held_at, *speaker.flushed_at) if at >= began]
+    barge_in = round(min(silent) - began, 3) if speaker.flushed_at else None
     demo = Demo([watcher.turns[first], watcher.turns[second]], barge_in, watcher.notices)
     _save(demo, pieces, out)
     return demo
