@@ -90,7 +90,7 @@ class Tools:
         static = Path(__file__).parent / "whiteboard" / "static"
         icon = '<svg xmlns="http://www.w3.org/2000/svg"><path d="M4 4h16v12H4zM8 20l4-4 4 4M8 12l3-4 2 2 3-3"/></svg>'
         handlers = {"snapshot": self._shared_boards().snapshot}
-        return [Panel("whiteboard", "Whiteboard", static, "panel.js", icon, handlers)]
+        return [Panel("whiteboard", "Board", static, "panel.js", icon, handlers)]
 
     @hookimpl
     def omni_doctor(self, context: PluginContext) -> list[Check]:

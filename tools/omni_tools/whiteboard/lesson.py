@@ -13,7 +13,7 @@ from omni_tools.whiteboard.saying import spoken
 from omni_tools.whiteboard.steps import Solution, Step
 
 LEFT = 70
-REMARK = 620
+REMARK = 540
 LINE = 76
 SIZE = 40
 
@@ -68,6 +68,7 @@ def mathml(value: Any) -> str:
     else:
         body = printed(value, printer="presentation")
     body = body.replace("<mo><</mo>", "<mo>&lt;</mo>")  # sympy does not escape it
+    body = body.replace("<mo>-</mo>", "<mo>−</mo>")  # a minus, not a hyphen
     body = body.replace("&InvisibleTimes;", "\u2062").replace("&ApplyFunction;", "\u2061")  # XML knows no such names
     return f'<math xmlns="http://www.w3.org/1998/Math/MathML">{body}</math>'
 
@@ -109,7 +110,7 @@ class Lesson:
         )  # fmt: skip
         drawn: list[ops.AnyOperation] = [formula]
         if remark := _REMARKS.get(step.operation, "").format(operand=_short(step)):
-            drawn.append(ops.Text(id=f"{id}-remark", x=REMARK, y=y, text=remark, size=26, colour="muted"))
+            drawn.append(ops.Text(id=f"{id}-remark", x=REMARK, y=y, text=remark, size=28, colour="muted"))
         drawn.append(ops.Highlight(id="highlight", target=id))
         return drawn
 
@@ -136,7 +137,7 @@ def _in_words(step: Step) -> str:
 
 
 def _short(step: Step) -> str:
-    return step.operand.replace("minus ", "−")
+    return re.sub(r"(?<=\d) (?=[a-z]\b)", "", step.operand.replace("minus ", "−"))
 
 
 _NUMBER_WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven")

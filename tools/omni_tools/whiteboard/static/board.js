@@ -10,7 +10,7 @@ const MARGIN = 60;
 export class Board {
   items = new Map(); // id -> {operation, element, author}
   highlighted = "";
-  svg = node("svg", { class: "board", viewBox: `0 0 ${NARROWEST} ${LOWEST}`, role: "img", "aria-label": "Whiteboard" });
+  svg = node("svg", { class: "board", viewBox: `0 0 ${NARROWEST} ${LOWEST}`, preserveAspectRatio: "xMinYMin meet", role: "img", "aria-label": "Whiteboard" });
   scroller = null;
   #mark = node("rect", { class: "mark", x: 16, width: NARROWEST - 32, height: 60, rx: 10, visibility: "hidden" });
   #layer = node("g", {});
@@ -115,13 +115,14 @@ export class Board {
   }
 
   /** Shrink a formula that is wider than the board. Returns its right edge. */
-  #fitFormula({ x, size }, element, scale) {
+  #fitFormula({ id, x, size }, element, scale) {
     const math = element.querySelector("math");
     if (!math) return x;
     const box = math.parentElement;
     box.style.fontSize = `${size}px`;
     const width = math.getBoundingClientRect().width / scale;
-    const room = WIDEST - x - 20;
+    const remark = this.items.get(`${id}-remark`)?.operation;
+    const room = (remark?.x ?? WIDEST) - x - 20;
     if (width > room) box.style.fontSize = `${(size * room) / width}px`;
     return x + Math.min(width, room);
   }

@@ -25,7 +25,6 @@ export async function exportPng(board) {
 
 function source(board) {
   const copy = board.svg.cloneNode(true);
-  copy.setAttribute("xmlns", SVG);
   copy.setAttribute("width", board.width.toFixed(0));
   copy.setAttribute("height", board.height.toFixed(0));
   for (const element of copy.querySelectorAll(".appearing")) element.classList.remove("appearing");

@@ -27,7 +27,7 @@ const points = (list) => list.map(([x, y]) => `${number(x).toFixed(1)},${number(
 export function shape(operation) {
   const draw = SHAPES[operation.op];
   if (!draw) return null;
-  const group = node("g", { class: `item ${operation.op} ${tint(operation.colour)}` });
+  const group = node("g", { class: `drawn ${operation.op} ${tint(operation.colour)}` });
   group.append(...draw(operation).filter(Boolean));
   return group;
 }
