@@ -1,12 +1,13 @@
 // The page: what the parts are and how they hear of each other.
 
-import { get, post, upload } from "./api.js";
+import { get, post } from "./api.js";
+import { Attachments } from "./attachments.js";
 import { announce, foreignIcon, h, icon, problem } from "./dom.js";
 import { Dock } from "./dock.js";
 import { Eye } from "./eyes.js";
 import { Line } from "./line.js";
 import { Microphone } from "./microphone.js";
-import { figure, Panels } from "./panels.js";
+import { Panels } from "./panels.js";
 import { Speaker } from "./speaker.js";
 import "./stage.js";
 import { Talk } from "./talk.js";
@@ -35,7 +36,7 @@ const eyes = Object.fromEntries(
 );
 const dock = new Dock($("dock"), { act, say });
 const panels = new Panels({ line, stage, say });
-let attached = []; // uploads that go with the next turn
+const attachments = new Attachments({ line, stage, dock, onchange: () => greet() });
 let hearing = false;
 let thinking = new Set();
 
@@ -73,10 +74,8 @@ async function toggleMicrophone() {
 
 function say(text) {
   speaker.unlock();
-  const refs = attached.map((a) => a.ref);
-  line.send("Say", { text, attachments: refs });
-  attached = [];
-  showChips();
+  line.send("Say", { text, attachments: attachments.refs });
+  attachments.clear();
   if (location.hash.startsWith("#/") && location.hash !== "#/") location.hash = "#/";
 }
 
@@ -109,68 +108,6 @@ function eyeOff(source) {
   stage.remove(source);
 }
 
-// -- pictures: dropped, pasted, chosen -----------------------------------------------------------
-
-async function take(files) {
-  for (const file of files) {
-    try {
-      const attachment = await upload(`/api/media?session=${line.session}&name=${encodeURIComponent(file.name ?? "")}`, file);
-      attached = [...attached, { ...attachment, url: attachment.kind === "image" ? URL.createObjectURL(file) : "" }].slice(-8);
-      if (attachment.kind === "image") {
-        const key = `picture:${attachment.ref}`;
-        stage.show(key, "Picture", figure(attached.at(-1).url, attachment.name || "The picture you dropped"), () => stage.remove(key));
-      }
-      dock.notice("picture", "");
-      announce(`${attachment.name || "Picture"} goes with your next message`);
-    } catch (error) {
-      dock.notice("picture", `${file.name ? `${file.name}: ` : ""}${error.message} ${error.remedy ?? ""}`, "warning");
-    }
-  }
-  shareAttached();
-  showChips();
-  greet();
-}
-
-/** A spoken turn takes what is attached too, so the server is told at once. */
-function shareAttached() {
-  line.send("Attach", { refs: attached.map((a) => a.ref) });
-}
-
-function showChips() {
-  dock.chips.hidden = !attached.length;
-  dock.chips.replaceChildren(
-    ...attached.map((a) =>
-      h("span", { class: "chip" }, a.url ? h("img", { src: a.url, alt: "" }) : null, a.name || "Picture",
-        h("button", { class: "plain", "aria-label": `Remove ${a.name || "picture"}`, onclick: () => { attached = attached.filter((other) => other !== a); shareAttached(); showChips(); } }, "×")),
-    ),
-  );
-}
-
-dock.file.addEventListener("change", () => {
-  take([...dock.file.files]);
-  dock.file.value = "";
-});
-document.addEventListener("paste", (event) => {
-  const files = [...(event.clipboardData?.files ?? [])];
-  if (files.length) {
-    event.preventDefault();
-    take(files);
-  }
-});
-document.addEventListener("dragover", (event) => {
-  if (event.dataTransfer?.types.includes("Files")) {
-    event.preventDefault();
-    document.body.classList.add("dropping");
-  }
-});
-document.addEventListener("dragleave", (event) => event.relatedTarget || document.body.classList.remove("dropping"));
-document.addEventListener("drop", (event) => {
-  document.body.classList.remove("dropping");
-  if (event.dataTransfer?.files.length) {
-    event.preventDefault();
-    take([...event.dataTransfer.files]);
-  }
-});
 for (const type of ["pointerdown", "keydown"]) document.addEventListener(type, () => speaker.unlock(), { once: true });
 
 // -- what Omni does ------------------------------------------------------------------------------
@@ -185,10 +122,7 @@ line.on("SpeechStarted", () => { hearing = true; showState(); });
 for (const type of ["SpeechPaused", "TurnDropped", "TurnCommitted"]) line.on(type, () => { hearing = false; showState(); });
 line.on("TurnCommitted", (m) => {
   thinking.add(m.turn ?? 0);
-  if (attached.length) {
-    attached = [];
-    showChips();
-  }
+  attachments.clear();
   greet();
   showState();
 });
@@ -206,8 +140,7 @@ line.on("up", (welcome) => {
     dock.clearNotices();
     for (const n of welcome.notices ?? []) dock.notice(n.topic, n.text, n.level);
     talk.restore(welcome);
-    attached = [];
-    showChips();
+    attachments.clear();
     if (microphone.live) line.send("MicMuted", { muted: microphone.muted });
     line.send("Settings", { values: ownSettings() });
   }
