@@ -77,8 +77,8 @@ async def session_of(host):
     """A session whose stages run."""
     session = Session(host=host)
     stages = asyncio.create_task(host.run_stages(session))
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
+    for _ in range(6):  # until the stages have taken their first step
+        await asyncio.sleep(0)
     try:
         yield session
     finally:
@@ -261,3 +261,34 @@ async def test_a_stage_in_an_endless_loop_is_ended(tmp_path):
     limits = Limits(stall_s=0.1, interrupt_s=0.2)
     async with running(tmp_path, bad, good, limits=limits, restarts=QUICK) as host, session_of(host) as session:
         assert await echoes(session, seconds=10)
+
+
+async def test_a_plugin_is_reloaded_without_ending_the_session(tmp_path):
+    folder = write_plugin(tmp_path, "cont_reload", ECHO.replace("echo.said", "echo.old"), STAGE % "echo")
+    async with running(tmp_path, folder) as host, session_of(host) as session:
+        said = session.bus.subscribe(Custom, capacity=64, overflow=Overflow.LATEST)
+        await session.send(TextDelta, text="one")
+        assert (await asyncio.wait_for(said.get(), 5)).topic == "echo.old"
+        write_plugin(tmp_path, "cont_reload", ECHO.replace("echo.said", "echo.renewed"), STAGE % "echo")
+        assert (await host.reload("cont_reload")).state == "ready"
+        for _ in range(6):
+            await asyncio.sleep(0)
+        await session.send(TextDelta, text="two")
+        assert (await asyncio.wait_for(said.get(), 5)).topic == "echo.renewed"
+        write_plugin(tmp_path, "cont_reload", "def half(", STAGE % "echo")
+        assert (await host.reload("cont_reload")).state == "quarantined"
+        write_plugin(tmp_path, "cont_reload", ECHO + "# whole again\n", STAGE % "echo")
+        assert (await host.reload("cont_reload")).state == "ready"
+        for _ in range(6):
+            await asyncio.sleep(0)
+        assert await echoes(session)
+
+
+async def test_an_unloaded_plugin_is_gone(tmp_path):
+    folder = write_plugin(tmp_path, "cont_unload", ECHO, STAGE % "echo")
+    async with running(tmp_path, folder) as host, session_of(host) as session:
+        await host.unload("cont_unload")
+        assert host.stages() == []
+        async with asyncio.timeout(5):
+            while any(box.owner for box in session.bus.mailboxes()):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)

@@ -81,7 +81,7 @@ async def test_the_kit_finds_what_is_broken(name):
     try:
         (outcome,) = await check(GALLERY / f"gallery_{name}", [BREAKS[name]], load_s=1.0)
     finally:
-        OUTSIDE.unlink(missing_ok=True)
+        OUTSIDE.unlink(missing_ok=True)  # noqa: ASYNC240
     assert outcome.result == "broken", outcome
     assert f"gallery_{name}" in outcome.detail
 
@@ -132,7 +132,7 @@ async def test_with_the_whole_gallery_installed_the_host_goes_on(tmp_path):
         for name in ("gallery_write", "gallery_socket"):
             with pytest.raises(OmniError, match="may not"):
                 await host.get(Embedder, plugin=name).embed_text(["x"])
-        assert not OUTSIDE.exists()
+        assert not OUTSIDE.exists()  # noqa: ASYNC240
         session.publish(SessionClosed)
         await asyncio.wait_for(stages, 5)
     finally:

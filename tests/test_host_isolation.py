@@ -106,7 +106,8 @@ class Watcher:
                 session.publish(Custom, topic="apart.frame", payload={"source": event.source, "bytes": size})
             else:
                 session.publish(Custom, topic="apart.text", payload={"text": event.text, "pid": os.getpid()})
-                session.publish(TextDelta, text="not announced")
+                if event.text == "hello":
+                    session.publish(TextDelta, text="not announced")
 
 class Plugin:
     @hookimpl

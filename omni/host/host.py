@@ -20,10 +20,10 @@ from typing import Any, TypeVar
 from omni.capabilities import describe
 from omni.errors import CapabilityUnavailable, ConfigError, DeadlineExceeded, OmniError, PluginError, Refused
 from omni.host.deadlines import bounded
-from omni.host.discovery import Found, discover
+from omni.host.discovery import Found, discover, find_one
 from omni.host.hookspecs import Check, Offer, Panel, PluginContext, StageOffer
 from omni.host.isolated import IsolatedPlugin, ProcessPolicy
-from omni.host.loader import Loaded, in_thread, load
+from omni.host.loader import Loaded, in_thread, load, roll_back
 from omni.host.loopguard import LoopGuard, Stall
 from omni.host.manifest import Manifest
 from omni.host.providers import Provider, stray
@@ -152,6 +152,35 @@ class Host:
             if found.folder is not None and found.id not in self._isolated:
                 self._folders[found.id] = found.folder
             self._admit(found.id, loaded)
+        return record
+
+    async def unload(self, plugin: str) -> None:
+        """Take a plugin out while Omni runs: its stages stop, what it opened is closed, its modules are forgotten."""
+        loaded, apart = self._loaded.pop(plugin, None), self._isolated.pop(plugin, None)
+        self._dynamic_tools.pop(plugin, None)
+        self._folders.pop(plugin, None)
+        leaving = [one for offered in self._providers.values() for one in offered if one.plugin == plugin]
+        for offered in self._providers.values():
+            offered[:] = [one for one in offered if one.plugin != plugin]
+        self._generation += 1
+        await self.supervisor.stages_changed()
+        await asyncio.gather(*(provider.close(self.limits.close_s) for provider in leaving))
+        if apart is not None:
+            await apart.stop()
+        elif loaded is not None:
+            roll_back(loaded.manifest, set(), None)
+
+    async def reload(self, plugin: str) -> PluginRecord:
+        """Load a plugin anew from what lies on the disk now; sessions go on with its new stages and capabilities.
+
+        Raises `OmniError` when there is no plugin of that id any more.
+        """
+        found = find_one(plugin, discover(self.sources, self.registry.environments()))
+        await self.unload(plugin)
+        self.registry = Registry.read(self.data_dir)
+        self.supervisor.records[plugin] = PluginRecord.of(found)
+        record = await self.load(found)
+        await self.supervisor.stages_changed()
         return record
 
     async def _load(self, found: Found) -> Loaded:
@@ -368,7 +397,7 @@ class Host:
 
     async def run_stages(self, session: Session) -> None:
         """Run a session's stages, supervised, until it closes (or this is cancelled)."""
-        await self.supervisor.run_stages(session, self._stage_offers())
+        await self.supervisor.run_stages(session, self._stage_offers)
 
     def panels(self) -> list[tuple[str, Panel]]:
         """(plugin id, panel) of all plugins that run; handlers keep a deadline and raise `OmniError`s only."""

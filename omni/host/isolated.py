@@ -88,6 +88,7 @@ class IsolatedPlugin:
         self._life: asyncio.Task[None] | None = None
         self._ends: deque[float] = deque(maxlen=self.policy.limit)
         self._stage_runs: dict[str, Session] = {}
+        self._said: set[tuple[str, type]] = set()
         self._stage_writes: dict[str, frozenset[type[Event]]] = {}
 
     # -- life ---------------------------------------------------------------------------------
@@ -299,7 +300,8 @@ class IsolatedPlugin:
         session, allowed = self._stage_runs.get(target), self._stage_writes.get(target, frozenset())
         if session is not None and type(value) in allowed:
             session.bus.publish(value)
-        elif session is not None:
+        elif session is not None and (target, type(value)) not in self._said:  # said once
+            self._said.add((target, type(value)))
             log.warning(
                 "plugin %s published %s, which its manifest does not announce", self.manifest.id, type(value).__name__
             )

@@ -18,7 +18,7 @@ from itertools import count
 from omni.bus import OWNER, Mailbox, Overflow
 from omni.errors import OmniError
 from omni.events import Notice, PluginChanged, SessionClosed
-from omni.host.deadlines import contained, stop_task
+from omni.host.deadlines import GRACE_S, contained, stop_task
 from omni.host.hookspecs import StageOffer
 from omni.host.records import RUNNING, PluginRecord, State
 from omni.session import Session
@@ -47,6 +47,7 @@ class Supervisor:
         self.policy = policy or RestartPolicy()
         self.records: dict[str, PluginRecord] = {}
         self.sessions: dict[str, Session] = {}
+        self._changes: dict[str, tuple[asyncio.Event, asyncio.Event]] = {}  #: per session: asked to look, has looked
         self.on_change: Callable[[PluginRecord], None] = lambda record: None
 
     # -- states -------------------------------------------------------------------------------
@@ -80,26 +81,65 @@ class Supervisor:
 
     # -- stages -------------------------------------------------------------------------------
 
-    async def run_stages(self, session: Session, offers: Iterable[tuple[str, StageOffer]]) -> None:
-        """Run the stages of a session until it closes. Of several with one role the highest priority runs."""
+    async def run_stages(self, session: Session, offers: Callable[[], Iterable[tuple[str, StageOffer]]]) -> None:
+        """Run the stages of a session until it closes. Of several with one role the highest priority runs.
+
+        `offers()` is asked again after `stages_changed`: what is new is started, what is gone is stopped.
+        """
         self.sessions[session.id] = session
+        changed, settled = self._changes[session.id] = asyncio.Event(), asyncio.Event()
         closing = session.bus.subscribe(SessionClosed, capacity=1, name="supervisor")
         for record in self.records.values():
             if record.state in ("degraded", "quarantined"):
                 self._tell(session, record, cleared=False)
-        tasks = [
-            asyncio.ensure_future(self._keep_running(session, plugin, offer)) for plugin, offer in one_a_role(offers)
-        ]
+        running: dict[int, tuple[StageOffer, asyncio.Task[None]]] = {}
+        over = asyncio.ensure_future(closing.get())
         try:
-            async for _ in closing:
-                break
+            while not over.done():
+                changed.clear()
+                await self._reconcile(session, running, one_a_role(offers()))
+                settled.set()
+                waiting = asyncio.ensure_future(changed.wait())
+                await asyncio.wait((over, waiting), return_when=asyncio.FIRST_COMPLETED)
+                waiting.cancel()
         finally:
-            for task in tasks:
-                task.cancel()
-            if tasks:
-                await asyncio.wait(tasks)
+            over.cancel()
+            await asyncio.wait((over,))
+            if not over.cancelled():
+                over.exception()  # a bus that was closed instead is an end too
+            await self._reconcile(session, running, [])
             session.bus.unsubscribe(closing)
             self.sessions.pop(session.id, None)
+            self._changes.pop(session.id, None)
+            settled.set()
+
+    async def _reconcile(
+        self,
+        session: Session,
+        running: dict[int, tuple[StageOffer, asyncio.Task[None]]],
+        wanted: list[tuple[str, StageOffer]],
+    ) -> None:
+        """Stop the stages that are not wanted any more and start those that are new."""
+        keep = {id(offer) for _, offer in wanted}
+        gone = [running.pop(key)[1] for key in list(running) if key not in keep]
+        for task in gone:
+            task.cancel()
+        if gone:
+            await asyncio.wait(gone)
+        for plugin, offer in wanted:
+            if id(offer) not in running:
+                running[id(offer)] = offer, asyncio.ensure_future(self._keep_running(session, plugin, offer))
+
+    async def stages_changed(self) -> None:
+        """Plugins came or went: every session looks again which stages it runs. Returns when they have, or soon."""
+        sessions = list(self._changes.values())
+        for changed, settled in sessions:
+            settled.clear()
+            changed.set()
+        with suppress(TimeoutError):  # a stage that is slow to stop, or that asked for this itself
+            async with asyncio.timeout(2 * GRACE_S):
+                for _, settled in sessions:
+                    await settled.wait()
 
     async def _keep_running(self, session: Session, plugin: str, offer: StageOffer) -> None:
         """One stage's life: run, fail, pause, run again; quarantine when it fails too often."""

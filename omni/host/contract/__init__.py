@@ -10,6 +10,6 @@ Without pytest: `await check(path)`, or `python -m omni.host.contract PATH`.
 from __future__ import annotations
 
 from omni.host.contract.kit import Outcome, check, check_apart, contract_tests
-from omni.host.contract.subject import Broken, NotApplicable
+from omni.host.contract.verdicts import Broken, NotApplicable
 
 __all__ = ["Broken", "NotApplicable", "Outcome", "check", "check_apart", "contract_tests"]

@@ -47,7 +47,8 @@ def _test(
     async def test() -> None:
         import pytest
 
-        from omni.host.contract.subject import NotApplicable, Subject
+        from omni.host.contract.subject import Subject
+        from omni.host.contract.verdicts import NotApplicable
 
         subject = Subject(package, provide=provide(), store=_store() if with_models else None, with_models=with_models)
         try:
@@ -99,7 +100,8 @@ async def check(
     """Try the rules (all, or those named) on a plugin and say what became of each."""
     from omni.errors import CapabilityUnavailable, OmniError
     from omni.host.contract.rules import CAPABILITY_RULES, RULES
-    from omni.host.contract.subject import Broken, NotApplicable, Subject
+    from omni.host.contract.subject import Subject
+    from omni.host.contract.verdicts import Broken, NotApplicable
 
     outcomes = []
     chosen = RULES if rules is None else {name: RULES[name] for name in rules}

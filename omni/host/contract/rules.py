@@ -17,7 +17,8 @@ from omni.config import Config
 from omni.errors import ConfigError, OmniError
 from omni.host.contract.samples import bad_samples, samples
 from omni.host.contract.sentinels import BlockedSockets, Holdings, left_behind, watch_stalls, watch_touch
-from omni.host.contract.subject import Broken, NotApplicable, Subject, call
+from omni.host.contract.subject import Subject, call
+from omni.host.contract.verdicts import Broken, NotApplicable
 from omni.host.hookspecs import Offer
 from omni.host.loader import rss_mb
 from omni.host.proxies import answer_type, methods

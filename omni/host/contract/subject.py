@@ -12,6 +12,7 @@ from typing import Any
 
 from omni.errors import ManifestError, ModelMissing
 from omni.host.contract.samples import Sample
+from omni.host.contract.verdicts import NotApplicable
 from omni.host.discovery import Found, api_refusal, package_folder, plugin_folders, read_manifest
 from omni.host.hookspecs import Offer, PluginContext
 from omni.host.host import Host
@@ -20,14 +21,6 @@ from omni.host.manifest import Manifest
 from omni.host.proxies import methods
 
 LOAD_S = 20.0
-
-
-class Broken(AssertionError):
-    """A rule of the contract does not hold. The message says which plugin, what it did, and what it should do."""
-
-
-class NotApplicable(Exception):
-    """The rule does not concern this plugin, or can't be tried on this machine; the message says why."""
 
 
 class NoModels:
