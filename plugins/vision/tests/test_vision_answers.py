@@ -89,7 +89,7 @@ PNG = images.encode(np.zeros((8, 8, 3), np.uint8), "PNG")
 
 
 async def test_the_language_model_must_cite(tmp_path):
-    chat = asked({"regions": ["1.2"], "supported": True, "answer": "The page was not found [1.2]."})
+    chat = asked({"regions": ["1.2"], "answer": "The page was not found [1.2]."})
     vision = Vision(percept([DOG, LINE]), FakeHost((ChatModel, chat)), tmp_path)
     answer = await vision.answer([PNG], "why does it fail?")
     assert answer.text == "The page was not found."
@@ -99,18 +99,26 @@ async def test_the_language_model_must_cite(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "reply",
+    ("question", "reply"),
     [
-        {"regions": [], "supported": True, "answer": "It is a Picasso."},
-        {"regions": ["9.9"], "supported": True, "answer": "It is a Picasso."},
-        {"regions": ["1.1"], "supported": False, "answer": "It is a Picasso."},
+        ("who painted it?", {"regions": [], "answer": "It is a Picasso."}),
+        ("who painted it?", {"regions": ["1.1"], "answer": "It is a Picasso."}),
+        ("who painted it?", {"regions": ["1.1"], "answer": "The dog painted it."}),
+        ("what is the password?", {"regions": ["1.2"], "answer": "unknown"}),
+        ("how much is it?", {"regions": ["1.2"], "answer": "405 dollars"}),
     ],
 )
-async def test_an_answer_without_evidence_is_not_given(reply, tmp_path):
-    vision = Vision(percept([DOG]), FakeHost((ChatModel, asked(reply))), tmp_path)
-    answer = await vision.answer([PNG], "who painted it?")
+async def test_an_answer_without_evidence_is_not_given(question, reply, tmp_path):
+    vision = Vision(percept([DOG, LINE]), FakeHost((ChatModel, asked(reply))), tmp_path)
+    answer = await vision.answer([PNG], question)
     assert answer.text == CANT_SEE
     assert not answer.supported
+
+
+async def test_regions_that_hold_the_words_are_cited_even_if_the_model_forgot(tmp_path):
+    vision = Vision(percept([DOG, LINE]), FakeHost((ChatModel, asked({"regions": [], "answer": "Error 404"}))), tmp_path)
+    answer = await vision.answer([PNG], "which error code is it?")
+    assert [region.text for _, region in answer.regions] == [LINE.text]
 
 
 async def test_without_a_language_model_it_still_describes(tmp_path):
