@@ -662,3 +662,68 @@ async def test_the_plan_is_published_as_plain_data() -> None:
     json.dumps(world.plan)
     step = world.plan["steps"][0]
     assert (step["tool"], step["state"], step["how"], step["preview"]) == ("look", "done", "example", "Sunny.")
+
+
+@virtual
+async def test_after_a_result_the_model_may_take_one_more_near_tool() -> None:
+    def reply(request: ChatRequest) -> str:
+        if request.schema and "next" in request.schema["properties"]:
+            return '{"next": "tip"}'
+        return '{"amount": 40}' if request.schema else "That makes 6."
+
+    async def total(**_: Any) -> ToolResult:
+        return ToolResult({"total": 40})
+
+    tip, calls = counter({"tip": 6})
+    world = World(
+        make_tool("receipt", ("read the total on the receipt", "read the receipt"), total),
+        make_tool("tip", ("tip on the total of the receipt", "tip on the receipt"), tip,
+                  properties={"amount": {"type": "number"}}),
+        chat=ScriptedChat(reply=reply),
+    )  # fmt: skip
+    assert await world.ask("read the total on the receipt") == "That makes 6."
+    assert calls == [{"amount": 40}]
+    asked = next(r for r in world.chat.requests if r.schema and "next" in r.schema["properties"])
+    assert '[receipt: {"total": 40}]' in asked.messages[-1].content
+    assert [list(step["needs"]) for step in world.plan["steps"]] == [[], [world.plan["steps"][0]["id"]]]
+
+
+@virtual
+async def test_when_the_results_are_enough_nothing_more_is_called() -> None:
+    chat = ScriptedChat(reply=lambda r: '{"next": "answer"}' if r.schema else "Forty.")
+
+    async def total(**_: Any) -> ToolResult:
+        return ToolResult({"total": 40})
+
+    tip, calls = counter({"tip": 6})
+    world = World(
+        make_tool("receipt", ("read the total on the receipt", "read the receipt"), total),
+        make_tool("tip", ("tip on the total of the receipt", "tip on the receipt"), tip),
+        chat=chat,
+    )
+    assert await world.ask("read the total on the receipt") == "Forty."
+    assert calls == []
+
+
+@virtual
+async def test_a_plan_and_its_tools_are_spans_of_one_trace() -> None:
+    function, _ = counter(ToolResult("sunny", say="Sunny."))
+    world = World(make_tool("look", LOOK, function))
+    await world.ask("look up the weather report")
+    tool, plan = world.planner.tracer.spans
+    assert (tool.name, plan.name) == ("tool", "plan")
+    assert tool.parent_id == plan.span_id and tool.trace_id == plan.trace_id
+    assert tool.attributes["tool"] == "look"
+
+
+@virtual
+async def test_what_is_kept_of_sessions_is_bounded() -> None:
+    from omni.planner.loop import SESSIONS
+
+    world = World()
+    for _ in range(SESSIONS + 50):
+        session = Session(world.host)
+        turn, revision = session.turns.begin()
+        async for _say in world.planner.answer(session, Request(turn, revision, "hi")):
+            pass
+    assert len(world.planner._memos) == SESSIONS
