@@ -37,7 +37,9 @@ def pages(folder: Path) -> list[Page]:
     """All documents with a truth: `NAME.json` beside `NAME.jpg`, `.png` or `.pdf`, in any folder below."""
     found = []
     for truth in sorted(folder.rglob("*.json")):
-        images = [truth.with_suffix(end) for end in (".jpg", ".jpeg", ".png", ".pdf") if truth.with_suffix(end).is_file()]
+        images = [
+            truth.with_suffix(end) for end in (".jpg", ".jpeg", ".png", ".pdf") if truth.with_suffix(end).is_file()
+        ]
         if not images:
             continue
         data = json.loads(truth.read_text(encoding="utf-8"))
@@ -98,12 +100,13 @@ async def read(documents: Sequence[Page]) -> list[tuple[dict[str, tuple[str, str
     """(fields as (text, value), recognised lines, seconds) of each document."""
     import tempfile
 
+    from omni_visual_chat.receipts import read_receipt
+    from omni_visual_chat.seeing import Sight
+
     from omni.catalogue.store import ModelStore
     from omni.config import load_config
     from omni.errors import OmniError
     from omni.host.host import Host
-    from omni_visual_chat.receipts import read_receipt
-    from omni_visual_chat.seeing import Sight
 
     config = load_config()
     found: list[tuple[dict[str, tuple[str, str]], list[str], float]] = []
@@ -140,23 +143,29 @@ def matches(documents: Sequence[Page], found: Sequence[dict[str, tuple[str, str]
 def main() -> int:
     args = arguments("documents", "Does it read company, date, address and total right?", data="receipts")
     if args.data is None:
-        print("The receipts are not on this machine: set OMNI_TEST_DATA, or give --data DIR with NAME.jpg and NAME.json.")
+        print(
+            "The receipts are not on this machine: set OMNI_TEST_DATA, or give --data DIR with NAME.jpg and NAME.json."
+        )
         return 2
     documents = pages(args.data)
     card = Card("documents", args)
     card.data([page.path for page in documents], args.data)
     results = asyncio.run(read(documents))
     found = [fields for fields, _, _ in results]
-    others = [Page(page.path, other.truth, other.exact) for page, other in zip(documents, [*documents[1:], documents[0]], strict=True)]
+    others = [
+        Page(page.path, other.truth, other.exact)
+        for page, other in zip(documents, [*documents[1:], documents[0]], strict=True)
+    ]
     seconds = sorted(time_ for _, _, time_ in results[1:] or results)
     figures: dict[str, Any] = matches(documents, found)
     card.figures = figures | {"documents": len(documents), "seconds_p50": seconds[len(seconds) // 2]}
     card.baseline = matches(documents, [by_patterns(lines) for _, lines, _ in results])
     card.control = matches(others, found)
     scans = [(page, fields) for page, fields in zip(documents, found, strict=True) if page.exact]
+    alone = matches([page for page, _ in scans], [fields for _, fields in scans])
     rows = [[name, *(one[k] for k in FIELDS)] for name, one in (
         ("read", card.figures), ("patterns over the text", card.baseline), ("another page's truth", card.control),
-        (f"read, the {len(scans)} scanned receipts alone", matches(*map(list, zip(*scans, strict=True))) if scans else dict.fromkeys(FIELDS, 0.0)),
+        (f"read, the {len(scans)} scanned receipts alone", alone),
     )]  # fmt: skip
     card.table(f"Exact match on {len(documents)} documents", ["method", *FIELDS], rows)
     wrong = [

@@ -64,7 +64,9 @@ def verdict(answer: Any) -> bool | None:
     return answer.text.lower().startswith("yes")
 
 
-async def ask(asked: list[tuple[Path, str, bool, str]], shown: dict[Path, Path]) -> tuple[list[bool | None], float, float]:
+async def ask(
+    asked: list[tuple[Path, str, bool, str]], shown: dict[Path, Path]
+) -> tuple[list[bool | None], float, float]:
     """(verdicts, seconds for the first look at an image, seconds for a question after it)."""
     from omni.capabilities import VisionModel
     from omni.catalogue.store import ModelStore
@@ -143,7 +145,8 @@ def main() -> int:
     rows = [
         [name, *(one[column] for column in columns)]
         for name, one in (
-            ("seen", card.figures), ("always yes", always), ("by frequency", by_prior), ("another photo shown", card.control),
+            ("seen", card.figures), ("always yes", always), ("by frequency", by_prior),
+            ("another photo shown", card.control),
         )
     ]  # fmt: skip
     card.table(f"{len(asked)} questions about {len(there)} photos", ["method", *columns], rows)
@@ -152,7 +155,9 @@ def main() -> int:
     print(f"\n{looking:.2f} s for a first look (with text), {asking * 1000:.0f} ms for a question after it")
     card.expect("accuracy", ">=", 0.75)
     card.expect("cant_tell", "<=", 0.1)
-    card.notes.append("The detector was trained on COCO's training photos, of which these are some: expect less on other photos.")
+    card.notes.append(
+        "The detector was trained on COCO's training photos, of which these are some: expect less on other photos."
+    )
     return card.finish()
 
 

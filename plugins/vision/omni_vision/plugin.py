@@ -14,8 +14,8 @@ class VisionPlugin:
         from omni_vision.composed import MODELS, ComposedVision
         from omni_vision.conse import TextSpaceImages
         from omni_vision.dual_encoder import DualEncoder
-        from omni_vision.vlm import VlmVision, load
         from omni_vision.reader import RapidReader
+        from omni_vision.vlm import VlmVision, load
 
         reader = RapidReader(int(context.config.get("threads", 2)))
 

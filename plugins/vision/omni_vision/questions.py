@@ -25,7 +25,10 @@ from omni_vision.words import classes, clean, head_noun, label_indices
 YES, NO = 0.17, 0.12
 LABEL_YES, LABEL_NO = 0.25, 0.03
 
-_WHERE = r"(?:\s+(?:in|on|visible in|shown in|at|inside)\s+(?:the|this|that|my|your|it|here)\b.*|\s+(?:here|there|visible|anywhere))?"
+_WHERE = (
+    r"(?:\s+(?:in|on|visible in|shown in|at|inside)\s+(?:the|this|that|my|your|it|here)\b.*"
+    r"|\s+(?:here|there|visible|anywhere))?"
+)
 _PRESENCE = re.compile(
     r"^(?:so |and |ok(?:ay)? )?(?:is|are|was|were)\s+there\s+(?P<a>.+?)" + _WHERE + r"$"
     r"|^(?:do|can|could)\s+you\s+(?:see|spot|find)\s+(?P<b>.+?)" + _WHERE + r"$"
@@ -47,8 +50,10 @@ _READ = re.compile(
     re.IGNORECASE,
 )
 _DESCRIBE = re.compile(
-    r"^(?:please )?(?:describe|what (?:is|are|do you see|can you see)(?:'s)?\s*(?:in|on)?\s*(?:the|this|these|it|here)?\s*"
-    r"(?:image|picture|photo|camera|screen)?s?)$|^what do you see\b.*|^what(?:'s| is) (?:this|that|in (?:the|this) \w+)$|^describe\b.*",
+    r"^(?:please )?(?:describe|what (?:is|are|do you see|can you see)(?:'s)?\s*"
+    r"(?:in|on)?\s*(?:the|this|these|it|here)?\s*"
+    r"(?:image|picture|photo|camera|screen)?s?)$"
+    r"|^what do you see\b.*|^what(?:'s| is) (?:this|that|in (?:the|this) \w+)$|^describe\b.*",
     re.IGNORECASE,
 )
 
@@ -127,7 +132,9 @@ def count(percepts: Sequence[Percept], phrase: str) -> VisualAnswer | None:
     else:
         return None
     if not found and noun != "face" and any(state(percept, noun) >= 0 for percept in percepts):
-        return VisualAnswer(f"There may be {counted(noun, 2)[2:]}, but I can't count them with any certainty.", (), False)
+        return VisualAnswer(
+            f"There may be {counted(noun, 2)[2:]}, but I can't count them with any certainty.", (), False
+        )
     amount = f"I count {counted(noun, len(found))}" if found else f"I see no {noun}"
     crowd = ", perhaps more: they stand close together" if len(found) >= 8 else ""
     return VisualAnswer(f"{amount}{crowd}.", tuple(found), True)

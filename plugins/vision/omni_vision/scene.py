@@ -96,8 +96,8 @@ def counted(name: str, number: int) -> str:
     """ "a dog", "3 dogs"."""
     if number == 1:
         return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
-    plural = {"person": "people", "knife": "knives", "mouse": "mice", "skis": "pairs of skis", "scissors": "pairs of scissors",
-              "sheep": "sheep"}.get(name)  # fmt: skip
+    plural = {"person": "people", "knife": "knives", "mouse": "mice", "skis": "pairs of skis",
+              "scissors": "pairs of scissors", "sheep": "sheep"}.get(name)  # fmt: skip
     if plural is None:
         plural = f"{name}es" if name.endswith(("s", "x", "ch", "sh")) else f"{name}s"
     return f"{number} {plural}"

@@ -22,12 +22,13 @@ from omni.errors import ModelCorrupt
 OPSET = 18
 _TO_NCHW, _TO_NHWC = (0, 3, 1, 2), (0, 2, 3, 1)
 _SIMPLE = {
-    "Add": "Add", "AddV2": "Add", "Sub": "Sub", "Mul": "Mul", "Relu": "Relu", "Sigmoid": "Sigmoid", "Identity": "Identity",
+    "Add": "Add", "AddV2": "Add", "Sub": "Sub", "Mul": "Mul", "Relu": "Relu", "Sigmoid": "Sigmoid",
+    "Identity": "Identity",
 }  # fmt: skip
 
 
 def convert(model_json: Path, weights: Path, outputs: Mapping[str, int], target: Path) -> None:
-    """Write the ONNX model that computes `outputs` (node name: its rank). Raises `ModelCorrupt` on what is not known."""
+    """Write the ONNX model that computes `outputs` (node name: its rank). Raises `ModelCorrupt` on the unknown."""
     import onnx
     from onnx import TensorProto, helper
 

@@ -29,7 +29,10 @@ MAX_TOKENS = 200
 ANSWERS_KEPT = 256
 _SYSTEM = "Answer briefly from what the image shows. If the image does not show it, say: I can't see that in the image."
 _DESCRIBE = "Describe what the image shows in two or three sentences, with any text in it."
-_CANT = re.compile(r"\b(?:can(?:no|')t (?:see|tell|determine|answer|be determined)|not (?:visible|shown)|unanswerable|unclear from)\b", re.I)
+_CANT = re.compile(
+    r"\b(?:can(?:no|')t (?:see|tell|determine|answer|be determined)|not (?:visible|shown)|unanswerable|unclear from)\b",
+    re.I,
+)
 
 
 class Backend(Protocol):
@@ -91,9 +94,16 @@ class VlmVision:
         text, tokens = await self._ask(shown, question.strip() or _DESCRIBE)
         supported = bool(text) and not _CANT.search(text)
         whole = tuple(
-            (i, Region("image", "the whole image", (0.0, 0.0, float(one.width), float(one.height)), 0.5)) for i, one in enumerate(shown)
+            (i, Region("image", "the whole image", (0.0, 0.0, float(one.width), float(one.height)), 0.5))
+            for i, one in enumerate(shown)
         )
-        return VisualAnswer(text or "I can't see that in the image.", whole if supported else (), supported, tokens, time.perf_counter() - began)
+        return VisualAnswer(
+            text or "I can't see that in the image.",
+            whole if supported else (),
+            supported,
+            tokens,
+            time.perf_counter() - began,
+        )
 
     async def _ask(self, shown: Sequence[pictures.Picture], question: str) -> tuple[str, int]:
         await self.open()
@@ -101,14 +111,16 @@ class VlmVision:
         assert self._backend is not None
         key = (*(one.digest for one in shown), question)
         if key not in self._known:
-            self._known[key] = await self._worker.run(self._backend.generate, [one.pixels for one in shown], question, MAX_TOKENS)
+            self._known[key] = await self._worker.run(
+                self._backend.generate, [one.pixels for one in shown], question, MAX_TOKENS
+            )
             while len(self._known) > ANSWERS_KEPT:
                 self._known.popitem(last=False)
         return self._known[key]
 
 
 class TransformersBackend:
-    """Any image-text-to-text model of transformers in a local folder (Idefics3/SmolVLM, Qwen2.5-VL), greedy, on the CPU."""
+    """Any image-text-to-text model of transformers in a folder (Idefics3/SmolVLM, Qwen2.5-VL), greedy, on the CPU."""
 
     def __init__(self, folder: Path, threads: int = 2) -> None:
         try:
@@ -156,7 +168,11 @@ class LlamaBackend:
         params.mmproj_use_gpu = False
         params.n_ctx = 8192
         params.n_parallel = 1
-        params.hostnames, params.port, params.api_keys = ["127.0.0.1"], 0, [secrets.token_hex(16)]  # nobody else asks it
+        params.hostnames, params.port, params.api_keys = (
+            ["127.0.0.1"],
+            0,
+            [secrets.token_hex(16)],
+        )  # nobody else asks it
         params.ui = False
         params.cpuparams.n_threads = threads
         params.cpuparams_batch.n_threads = threads
@@ -164,7 +180,10 @@ class LlamaBackend:
 
     def generate(self, images: Sequence[np.ndarray], question: str, max_tokens: int) -> tuple[str, int]:
         content: list[dict[str, Any]] = [
-            {"type": "image_url", "image_url": {"url": f"data:image/jpeg;base64,{base64.b64encode(pictures.encode(one)).decode()}"}}
+            {
+                "type": "image_url",
+                "image_url": {"url": f"data:image/jpeg;base64,{base64.b64encode(pictures.encode(one)).decode()}"},
+            }
             for one in images
         ]
         content.append({"type": "text", "text": question})

@@ -15,12 +15,15 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     "bike": ("bicycle", "motorcycle"), "motorbike": ("motorcycle",), "plane": ("airplane",), "aeroplane": ("airplane",),
     "jet": ("airplane",), "ship": ("boat",), "vehicle": ("car", "bus", "truck", "motorcycle", "train"),
     "hydrant": ("fire hydrant",), "kitten": ("cat",), "puppy": ("dog",), "pony": ("horse",), "cattle": ("cow",),
-    "bag": ("backpack", "handbag", "suitcase"), "purse": ("handbag",), "luggage": ("suitcase",), "rucksack": ("backpack",),
+    "bag": ("backpack", "handbag", "suitcase"), "purse": ("handbag",), "luggage": ("suitcase",),
+    "rucksack": ("backpack",),
     "ball": ("sports ball",), "racket": ("tennis racket",), "racquet": ("tennis racket",), "bat": ("baseball bat",),
     "ski": ("skis",), "glass": ("wine glass", "cup"), "mug": ("cup",), "doughnut": ("donut",), "sofa": ("couch",),
     "plant": ("potted plant",), "table": ("dining table",), "desk": ("dining table",), "television": ("tv",),
-    "monitor": ("tv",), "screen": ("tv", "laptop"), "computer": ("laptop", "tv"), "notebook": ("laptop",), "phone": ("cell phone",),
-    "mobile phone": ("cell phone",), "smartphone": ("cell phone",), "cellphone": ("cell phone",), "fridge": ("refrigerator",),
+    "monitor": ("tv",), "screen": ("tv", "laptop"), "computer": ("laptop", "tv"), "notebook": ("laptop",),
+    "phone": ("cell phone",),
+    "mobile phone": ("cell phone",), "smartphone": ("cell phone",), "cellphone": ("cell phone",),
+    "fridge": ("refrigerator",),
     "teddy": ("teddy bear",), "hair dryer": ("hair drier",), "hairdryer": ("hair drier",), "stove": ("oven",),
     "animal": ("bird", "cat", "dog", "horse", "sheep", "cow", "elephant", "bear", "zebra", "giraffe"),
     "fruit": ("banana", "apple", "orange"), "food": (
@@ -32,7 +35,8 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
 GROUPS: dict[str, tuple[tuple[int, int], ...]] = {
     "dog": ((151, 268),), "cat": ((281, 285),), "bird": ((7, 24), (80, 100), (127, 146)), "fish": ((0, 6), (389, 397)),
     "snake": ((52, 68),), "lizard": ((38, 48),), "frog": ((30, 32),), "turtle": ((33, 37),), "spider": ((72, 77),),
-    "insect": ((300, 326),), "butterfly": ((321, 326),), "monkey": ((369, 384),), "bear": ((294, 297),), "shark": ((2, 4),),
+    "insect": ((300, 326),), "butterfly": ((321, 326),), "monkey": ((369, 384),), "bear": ((294, 297),), "shark": ((2,
+    4),),
     "wolf": ((269, 272),), "fox": ((277, 280),), "rabbit": ((330, 332),), "crab": ((118, 121),), "whale": ((147, 148),),
     "mushroom": ((991, 997),),
 }  # fmt: skip
@@ -40,8 +44,8 @@ GROUPS: dict[str, tuple[tuple[int, int], ...]] = {
 
 def singular(word: str) -> str:
     """A noun without its plural ending, well enough for names of things."""
-    special = {"knives": "knife", "buses": "bus", "glasses": "glass", "couches": "couch", "benches": "bench", "mice": "mouse",
-               "scissors": "scissors", "skis": "skis", "wolves": "wolf", "foxes": "fox", "sandwiches": "sandwich",
+    special = {"knives": "knife", "buses": "bus", "glasses": "glass", "couches": "couch", "benches": "bench",
+               "mice": "mouse", "scissors": "scissors", "skis": "skis", "wolves": "wolf", "foxes": "fox", "sandwiches": "sandwich",
                "tomatoes": "tomato", "potatoes": "potato", "toothbrushes": "toothbrush"}  # fmt: skip
     head, _, last = word.rpartition(" ")
     if last in special:

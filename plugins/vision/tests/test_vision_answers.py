@@ -20,7 +20,14 @@ def percept(regions=(), presence=None, label=None, **extra):
     chances = np.zeros(1000, np.float32)
     for name, score in (label or {}).items():
         chances[labels.names().index(name)] = score
-    fields = {"digest": "d", "width": 640, "height": 480, "detail": "full", "colours": (("blue", 0.6),), "box_colours": {}}
+    fields = {
+        "digest": "d",
+        "width": 640,
+        "height": 480,
+        "detail": "full",
+        "colours": (("blue", 0.6),),
+        "box_colours": {},
+    }
     fields |= {"frames": 1, "seconds": 0.1} | extra
     return Percept(regions=tuple(regions), presence=scores, labels=chances, **fields)
 
@@ -82,7 +89,9 @@ class Vision(ComposedVision):
 
 
 def asked(reply):
-    return ScriptedChat(reply=lambda request: reply if isinstance(reply, str) else json.dumps(reply), first_s=0, word_s=0)
+    return ScriptedChat(
+        reply=lambda request: reply if isinstance(reply, str) else json.dumps(reply), first_s=0, word_s=0
+    )
 
 
 PNG = images.encode(np.zeros((8, 8, 3), np.uint8), "PNG")
@@ -116,7 +125,9 @@ async def test_an_answer_without_evidence_is_not_given(question, reply, tmp_path
 
 
 async def test_regions_that_hold_the_words_are_cited_even_if_the_model_forgot(tmp_path):
-    vision = Vision(percept([DOG, LINE]), FakeHost((ChatModel, asked({"regions": [], "answer": "Error 404"}))), tmp_path)
+    vision = Vision(
+        percept([DOG, LINE]), FakeHost((ChatModel, asked({"regions": [], "answer": "Error 404"}))), tmp_path
+    )
     answer = await vision.answer([PNG], "which error code is it?")
     assert [region.text for _, region in answer.regions] == [LINE.text]
 

@@ -1,6 +1,7 @@
 """Rows, columns and tables from boxes; colours by name; a graph and a checkpoint that are not what they seem."""
 
 import io
+import json
 import pickle
 
 import numpy as np
@@ -16,7 +17,12 @@ def line(text, left, top, right, bottom):
 
 
 def test_a_receipts_amounts_stay_in_their_rows():
-    lines = [line("9.00", 300, 12, 340, 28), line("Bread", 10, 10, 80, 30), line("Milk", 10, 40, 70, 60), line("2.50", 300, 41, 340, 59)]
+    lines = [
+        line("9.00", 300, 12, 340, 28),
+        line("Bread", 10, 10, 80, 30),
+        line("Milk", 10, 40, 70, 60),
+        line("2.50", 300, 41, 340, 59),
+    ]
     assert [one.text for one in layout.reading_order(lines)] == ["Bread", "9.00", "Milk", "2.50"]
 
 
@@ -29,7 +35,10 @@ def test_columns_of_prose_are_read_one_after_the_other():
 
 
 def test_a_table_is_three_aligned_rows():
-    rows = [[line(f"name {i}", 10, 20 * i, 90, 20 * i + 15), line(f"{i}.00", 200, 20 * i, 240, 20 * i + 15)] for i in range(4)]
+    rows = [
+        [line(f"name {i}", 10, 20 * i, 90, 20 * i + 15), line(f"{i}.00", 200, 20 * i, 240, 20 * i + 15)]
+        for i in range(4)
+    ]
     (table,) = layout.tables([one for row in rows for one in row])
     assert table.text.splitlines()[1] == "name 0 | 0.00"
     assert table.box == (10, 0, 240, 75)
@@ -38,9 +47,19 @@ def test_a_table_is_three_aligned_rows():
 
 @pytest.mark.parametrize(
     ("rgb", "name"),
-    [((250, 10, 10), "red"), ((20, 60, 220), "blue"), ((30, 160, 40), "green"), ((250, 250, 250), "white"), ((10, 10, 12), "black"),
-     ((128, 128, 130), "grey"), ((110, 70, 30), "brown"), ((250, 220, 20), "yellow"), ((255, 140, 0), "orange"), ((250, 120, 180), "pink")],
-)  # fmt: skip
+    [
+        ((250, 10, 10), "red"),
+        ((20, 60, 220), "blue"),
+        ((30, 160, 40), "green"),
+        ((250, 250, 250), "white"),
+        ((10, 10, 12), "black"),
+        ((128, 128, 130), "grey"),
+        ((110, 70, 30), "brown"),
+        ((250, 220, 20), "yellow"),
+        ((255, 140, 0), "orange"),
+        ((250, 120, 180), "pink"),
+    ],
+)
 def test_colours_have_names(rgb, name):
     assert colours.dominant(np.full((20, 20, 3), rgb, np.uint8))[0] == (name, 1.0)
 
@@ -64,10 +83,9 @@ def test_a_checkpoint_can_run_no_code(tmp_path):
 
 def test_an_unknown_operator_is_an_error_not_a_guess(tmp_path):
     graph = tmp_path / "model.json"
-    graph.write_text(
-        '{"modelTopology": {"node": [{"name": "x", "op": "Placeholder", "attr": {"shape": {"shape": {"dim": [{"size": "1"}, {"size": "2"}]}}}},'
-        ' {"name": "y", "op": "Bucketize", "input": ["x"]}]}, "weightsManifest": [{"weights": []}]}'
-    )
+    shape = {"shape": {"shape": {"dim": [{"size": "1"}, {"size": "2"}]}}}
+    nodes = [{"name": "x", "op": "Placeholder", "attr": shape}, {"name": "y", "op": "Bucketize", "input": ["x"]}]
+    graph.write_text(json.dumps({"modelTopology": {"node": nodes}, "weightsManifest": [{"weights": []}]}))
     (tmp_path / "model.bin").write_bytes(b"")
     with pytest.raises(ModelCorrupt, match="Bucketize"):
         tfjs.convert(graph, tmp_path / "model.bin", {"y": 2}, tmp_path / "model.onnx")

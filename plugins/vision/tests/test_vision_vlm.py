@@ -109,27 +109,58 @@ def tiny_smolvlm(folder):
     """A random Idefics3 (SmolVLM's class) of a few thousand parameters, with its processor, saved as the hub has it."""
     import torch
     from tokenizers import Tokenizer, models, pre_tokenizers
-    from transformers import Idefics3Config, Idefics3ForConditionalGeneration, Idefics3Processor, PreTrainedTokenizerFast
+    from transformers import (
+        Idefics3Config,
+        Idefics3ForConditionalGeneration,
+        Idefics3Processor,
+        PreTrainedTokenizerFast,
+    )
     from transformers.models.idefics3.image_processing_pil_idefics3 import Idefics3ImageProcessorPil
 
     torch.manual_seed(0)
-    special = ["<pad>", "<s>", "</s>", "<unk>", "<image>", "<fake_token_around_image>", "<global-img>", "<end_of_utterance>"]
+    special = [
+        "<pad>",
+        "<s>",
+        "</s>",
+        "<unk>",
+        "<image>",
+        "<fake_token_around_image>",
+        "<global-img>",
+        "<end_of_utterance>",
+    ]
     special += [f"<row_{i}_col_{j}>" for i in range(1, 7) for j in range(1, 7)]
     words = [*special, "User", "Assistant", ":", "what", "is", "it", "?", "\n"]
     raw = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>"))
     raw.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=raw, pad_token="<pad>", bos_token="<s>", eos_token="</s>", unk_token="<unk>", additional_special_tokens=special[4:]
+        tokenizer_object=raw,
+        pad_token="<pad>",
+        bos_token="<s>",
+        eos_token="</s>",
+        unk_token="<unk>",
+        additional_special_tokens=special[4:],
     )
     template = (
-        "{% for message in messages %}User:{% for part in message['content'] %}{% if part['type'] == 'image' %}<image>{% else %}"
+        "{% for message in messages %}User:{% for part in message['content'] %}"
+        "{% if part['type'] == 'image' %}<image>{% else %}"
         "{{ part['text'] }}{% endif %}{% endfor %}<end_of_utterance>\n{% endfor %}Assistant:"
     )
     sizes = {"size": {"longest_edge": 64}, "max_image_size": {"longest_edge": 32}}
     prepare = Idefics3ImageProcessorPil(do_image_splitting=True, **sizes)
     Idefics3Processor(prepare, tokenizer, image_seq_len=4, chat_template=template).save_pretrained(folder)
-    text = {"model_type": "llama", "vocab_size": len(words), "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1,
-            "num_attention_heads": 2, "num_key_value_heads": 2, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}  # fmt: skip
-    vision = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "image_size": 32, "patch_size": 8}
-    config = Idefics3Config(text_config=text, vision_config=vision, scale_factor=2, image_token_id=words.index("<image>"), pad_token_id=0)
+    text = {"model_type": "llama", "vocab_size": len(words), "hidden_size": 16, "intermediate_size": 32,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 2, "num_key_value_heads": 2, "pad_token_id": 0, "bos_token_id": 1,
+            "eos_token_id": 2}  # fmt: skip
+    vision = {
+        "hidden_size": 16,
+        "intermediate_size": 32,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "image_size": 32,
+        "patch_size": 8,
+    }
+    config = Idefics3Config(
+        text_config=text, vision_config=vision, scale_factor=2, image_token_id=words.index("<image>"), pad_token_id=0
+    )
     Idefics3ForConditionalGeneration(config).save_pretrained(folder, safe_serialization=True)

@@ -21,9 +21,12 @@ _MONTHS = {
     for number, names in enumerate(
         (
             "jan january januari janvier januar enero", "feb february februari fevrier februar febrero",
-            "mar march maart mars marz marzo mac", "apr april avril abril", "may mei mai mayo", "jun june juni juin junio",
-            "jul july juli juillet julio julai", "aug august augustus aout agosto ogos", "sep sept september septembre septiembre",
-            "oct october oktober octobre octubre okt", "nov november novembre noviembre", "dec december decembre diciembre dez dezember dis",
+            "mar march maart mars marz marzo mac", "apr april avril abril", "may mei mai mayo",
+            "jun june juni juin junio",
+            "jul july juli juillet julio julai", "aug august augustus aout agosto ogos",
+            "sep sept september septembre septiembre",
+            "oct october oktober octobre octubre okt", "nov november novembre noviembre",
+            "dec december decembre diciembre dez dezember dis",
         ),
         1,
     )

@@ -35,7 +35,11 @@ def see(
     try:
         result = asyncio.run(_see(paths, question, receipt, schema, engine))
         if boxes:
-            draw(paths[0], [box for region in result["regions"] if region["image"] == 0 for box in region["boxes"]], boxes)
+            draw(
+                paths[0],
+                [box for region in result["regions"] if region["image"] == 0 for box in region["boxes"]],
+                boxes,
+            )
     except OmniError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(error.exit_code) from None
@@ -51,6 +55,7 @@ async def _see(paths: list[Path], question: str, receipt: bool, schema: Path | N
     from omni_visual_chat.seeing import Sight, parse_schema
 
     images = [_bytes(path) for path in paths]
+    asked = _bytes(schema).decode(errors="replace") if schema else ""
     config = settings(quiet=True)
     host = Host(config, ModelStore.from_config(config), config.data_dir, only={"vision", "visual_chat", "language"})
     began = time.perf_counter()
@@ -59,17 +64,21 @@ async def _see(paths: list[Path], question: str, receipt: bool, schema: Path | N
         sight = Sight(host)
         if receipt or schema:
             if schema:
-                fields = await read_fields(host, await sight.lines(images[0]), parse_schema(schema.read_text()))
+                fields = await read_fields(host, await sight.lines(images[0]), parse_schema(asked))
             else:
                 fields = {field.name: field for field in (await sight.receipt(images[0])).fields()}
             plain = {name: field.plain() for name, field in fields.items()}
-            regions = [{"image": 0, "kind": n, "text": f["text"], "boxes": f["boxes"], "confidence": f["confidence"]} for n, f in plain.items()]
+            regions = [
+                {"image": 0, "kind": n, "text": f["text"], "boxes": f["boxes"], "confidence": f["confidence"]}
+                for n, f in plain.items()
+            ]
             return {"fields": plain, "regions": regions, "seconds": round(time.perf_counter() - began, 2), "tokens": 0}
         answer = await host.get(VisionModel, **({"engine": engine} if engine else {})).answer(images, question)
         regions = [{"image": image, **_plain(region)} for image, region in answer.regions]
         return {
             "answer": answer.text, "supported": answer.supported, "regions": regions, "tokens": answer.tokens,
-            "seconds": round(answer.seconds, 3), "start_seconds": round(time.perf_counter() - began - answer.seconds, 2),
+            "seconds": round(answer.seconds, 3), "start_seconds": round(time.perf_counter() - began - answer.seconds,
+            2),
         }  # fmt: skip
     finally:
         await host.stop()
@@ -77,7 +86,12 @@ async def _see(paths: list[Path], question: str, receipt: bool, schema: Path | N
 
 def _plain(region: Any) -> dict[str, Any]:
     data = asdict(region)
-    return {"kind": data["kind"], "text": data["text"], "boxes": [[round(edge) for edge in data["box"]]], "confidence": round(data["confidence"], 3)}
+    return {
+        "kind": data["kind"],
+        "text": data["text"],
+        "boxes": [[round(edge) for edge in data["box"]]],
+        "confidence": round(data["confidence"], 3),
+    }
 
 
 def _bytes(path: Path) -> bytes:

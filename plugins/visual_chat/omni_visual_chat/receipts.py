@@ -15,16 +15,23 @@ from omni.capabilities import Region
 from omni_visual_chat.amounts import Amount, Day, amounts, dates
 from omni_visual_chat.page import Field, Row, page_rows, says, tidy
 
-_TOTAL = ("total", "totaal", "totals", "jumlah", "amount due", "balance due", "amt payable", "amount payable", "net amt",
-          "net amount", "nett", "gesamt", "summe", "montant", "importe", "total amt", "to pay", "te betalen", "due")  # fmt: skip
-_FINAL = ("grand total", "nett total", "net total", "total payable", "total amt payable", "amount due", "balance due", "rounded",
-          "total rounded", "total due", "total amount due", "net amt", "net amount", "total incl", "amount incl", "amount payable",
+_TOTAL = ("total", "totaal", "totals", "jumlah", "amount due", "balance due", "amt payable", "amount payable",
+          "net amt",
+          "net amount", "nett", "gesamt", "summe", "montant", "importe", "total amt", "to pay", "te betalen",
+          "due")  # fmt: skip
+_FINAL = ("grand total", "nett total", "net total", "total payable", "total amt payable", "amount due", "balance due",
+          "rounded",
+          "total rounded", "total due", "total amount due", "net amt", "net amount", "total incl", "amount incl",
+          "amount payable",
           "factuur totaal", "gesamtbetrag", "rounded total")  # fmt: skip
 _INCLUSIVE = ("inclusive", "incl", "incl.", "after tax", "payable", "rounded")
-_NOT_TOTAL = ("qty", "quantity", "item", "items", "discount", "disc", "saving", "savings", "points", "rounding", "excl", "excluding",
-              "exclusive", "before", "summary", "tax", "change", "tender", "tendered", "card", "qty tender", "gross")  # fmt: skip
+_NOT_TOTAL = ("qty", "quantity", "item", "items", "discount", "disc", "saving", "savings", "points", "rounding",
+              "excl", "excluding",
+              "exclusive", "before", "summary", "tax", "change", "tender", "tendered", "card", "qty tender",
+              "gross")  # fmt: skip
 _SUBTOTAL = ("subtotal", "sub total", "subtotaal", "zwischensumme")
-_PAID = ("cash", "paid", "tendered", "received", "payment", "tunai", "visa", "mastercard", "amount tendered", "paid amount",
+_PAID = ("cash", "paid", "tendered", "received", "payment", "tunai", "visa", "mastercard", "amount tendered",
+         "paid amount",
          "cash received", "debit", "credit card", "accepted")  # fmt: skip
 _CHANGE = ("change", "baki", "wisselgeld", "change due")
 _TAX = ("gst", "tax", "vat", "btw", "sst", "mwst", "tva", "service charge")
@@ -54,8 +61,8 @@ _REGION = re.compile(
     re.IGNORECASE,
 )
 _NOT_ADDRESS = re.compile(
-    r"\b(?:tel|telephone|phone|fax|hp|h/p|gst|sst|reg|roc|company no|co\.? no|invoice|receipt|date|cashier|email|e-mail|www|"
-    r"bill|cash|document|doc|table|pax|order|terminal|id|counter|careline|hotline|customer|website)\b|@|https?:",
+    r"\b(?:tel|telephone|phone|fax|hp|h/p|gst|sst|reg|roc|company no|co\.? no|invoice|receipt|date|"
+    r"cashier|email|e-mail|www|bill|cash|document|doc|table|pax|order|terminal|id|counter|careline|hotline|customer|website)\b|@|https?:",
     re.IGNORECASE,
 )
 _PHONE = re.compile(r"[\d\s()+/.-]{6,}")

@@ -17,9 +17,13 @@ from omni_visual_chat.documents import read_fields
 from omni_visual_chat.page import page_rows
 from omni_visual_chat.receipts import Receipt, read_receipt
 
-_EXPLAIN = re.compile(r"\b(?:explain|why|mean|means|fix|solve|help|how (?:do|can|should)|what should|summar|translate)", re.IGNORECASE)
+_EXPLAIN = re.compile(
+    r"\b(?:explain|why|mean|means|fix|solve|help|how (?:do|can|should)|what should|summar|translate)", re.IGNORECASE
+)
 
-Question = Annotated[str, Described(description="the question about what is seen, in the person's words", max_length=500)]
+Question = Annotated[
+    str, Described(description="the question about what is seen, in the person's words", max_length=500)
+]
 
 
 class Sight:
@@ -61,7 +65,9 @@ class Sight:
         found = await self.receipt(image)
         value: dict[str, Any] = {field.name: field.plain() for field in found.fields()}
         if found.total is None:
-            return ToolResult(value, say="I can't make out a total on that. Hold it closer or send a sharper picture.", trusted=False)
+            return ToolResult(
+                value, say="I can't make out a total on that. Hold it closer or send a sharper picture.", trusted=False
+            )
         said = [f"The total is {found.total.text}"]
         if found.company:
             said[0] += f", at {found.company.text}"
@@ -70,7 +76,10 @@ class Sight:
         if tip_percent is not None:
             value["tip"] = tip = await self._tip(found.total.value, tip_percent, context)
             said.append(f"a tip of {tip_percent:g} percent is {tip}")
-        evidence = tuple({"ref": ref, "kind": field.name, "text": field.text, "boxes": field.plain()["boxes"]} for field in found.fields())
+        evidence = tuple(
+            {"ref": ref, "kind": field.name, "text": field.text, "boxes": field.plain()["boxes"]}
+            for field in found.fields()
+        )
         return ToolResult(value, say="; ".join(said) + ".", trusted=False, evidence=evidence)
 
     async def read_document(
@@ -83,7 +92,9 @@ class Sight:
         """Read named fields from a picture of a document or form, as a JSON schema asks for them."""
         ref, image = pictures(context, documents=True)[-1]
         found = await read_fields(self._host, await self.lines(image), fields)
-        evidence = tuple({"ref": ref, "kind": name, "text": one.text, "boxes": one.plain()["boxes"]} for name, one in found.items())
+        evidence = tuple(
+            {"ref": ref, "kind": name, "text": one.text, "boxes": one.plain()["boxes"]} for name, one in found.items()
+        )
         return ToolResult({name: one.plain() for name, one in found.items()}, trusted=False, evidence=evidence)
 
     async def receipt(self, image: bytes) -> Receipt:
@@ -100,7 +111,12 @@ class Sight:
         question = question.strip() or context.request.strip() or "What is in the picture?"
         seen = await self._host.get(VisionModel).answer([image for _, image in shown], question)
         evidence = tuple(_evidence(shown[image][0], region) for image, region in seen.regions)
-        value: dict[str, Any] = {"answer": seen.text, "supported": seen.supported, "tokens": seen.tokens, "seconds": round(seen.seconds, 3)}
+        value: dict[str, Any] = {
+            "answer": seen.text,
+            "supported": seen.supported,
+            "tokens": seen.tokens,
+            "seconds": round(seen.seconds, 3),
+        }
         if _EXPLAIN.search(question) and any(region.kind == "text" for _, region in seen.regions):
             value["text"] = "\n".join(row.text for row in page_rows([r for _, r in seen.regions if r.kind == "text"]))
             return ToolResult(value, trusted=False, evidence=evidence)  # reading it is not yet explaining it
@@ -134,7 +150,9 @@ def pictures(context: ToolContext, documents: bool = False) -> list[tuple[str, b
     kinds = ("image", "camera", "screen", "drawing", *(("document",) if documents else ()))
     turns = [context.attachments, *(exchange.attachments for exchange in reversed(session.turns.history))]
     for attachments in turns:
-        found = [(one.ref, session.media[one.ref]) for one in attachments if one.kind in kinds and one.ref in session.media]
+        found = [
+            (one.ref, session.media[one.ref]) for one in attachments if one.kind in kinds and one.ref in session.media
+        ]
         if found:
             return found
     for source in ("camera", "screen"):
@@ -159,7 +177,9 @@ def first_page(data: bytes) -> bytes:
             document.close()
     except (pypdfium2.PdfiumError, IndexError, ValueError, MemoryError) as error:
         locked = "password" in str(error).lower()
-        raise BadInput(f"The PDF {'is protected by a password' if locked else 'is damaged'} and can't be read.") from error
+        raise BadInput(
+            f"The PDF {'is protected by a password' if locked else 'is damaged'} and can't be read."
+        ) from error
     out = io.BytesIO()
     image.save(out, "PNG")
     return out.getvalue()

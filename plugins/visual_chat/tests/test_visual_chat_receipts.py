@@ -47,8 +47,10 @@ def test_amounts_as_printed_and_as_values(text, printed, value):
     ("text", "iso"),
     [
         ("25/12/2018 8:13:39 PM", "2018-12-25"), ("18/03/18 15:17", "2018-03-18"), ("03 Mar 2018", "2018-03-03"),
-        ("August 3, 2014", "2014-08-03"), ("2018-03-14", "2018-03-14"), ("19 april 2014", "2014-04-19"), ("27032018", "2018-03-27"),
-        ("12/25/2018", "2018-12-25"), ("8-9-2022", "2022-09-08"), ("31/02/2018", None), ("999999", None), ("12/34/5678", None),
+        ("August 3, 2014", "2014-08-03"), ("2018-03-14", "2018-03-14"), ("19 april 2014", "2014-04-19"),
+        ("27032018", "2018-03-27"),
+        ("12/25/2018", "2018-12-25"), ("8-9-2022", "2022-09-08"), ("31/02/2018", None), ("999999", None),
+        ("12/34/5678", None),
     ],
 )  # fmt: skip
 def test_dates_of_many_shapes(text, iso):
@@ -59,7 +61,8 @@ def test_dates_of_many_shapes(text, iso):
 def test_the_total_is_confirmed_by_what_was_paid():
     found = read_receipt(
         page(
-            "GREEN LEAF TRADING SDN BHD", "(123456-X)", "12, JALAN BUNGA 3,", "43000 KAJANG, SELANGOR", ["Date:", "05/06/2019 10:11"],
+            "GREEN LEAF TRADING SDN BHD", "(123456-X)", "12, JALAN BUNGA 3,", "43000 KAJANG, SELANGOR", ["Date:",
+            "05/06/2019 10:11"],
             ["Tea", "12.00"], ["Rice", "16.31"], ["Subtotal", "28.31"], ["Rounding Adj", "-0.01"], ["TOTAL", "28.30"],
             ["CASH", "50.00"], ["CHANGE", "21.70"], ["GST summary", "Amount"], ["Total", "28.31"],
         )
@@ -74,7 +77,17 @@ def test_the_total_is_confirmed_by_what_was_paid():
 
 @pytest.mark.parametrize("word", ["Grand Total", "TOTAI", "Amount Due", "Nett Total:", "Totaal", "Total (incl. GST)"])
 def test_many_words_mean_the_total(word):
-    found = read_receipt(page("SHOP", ["Item", "4.00"], ["Sub Total", "9.00"], ["Tax", "0.54"], [word, "9.54"], ["Cash", "10.00"], ["Change", "0.46"]))
+    found = read_receipt(
+        page(
+            "SHOP",
+            ["Item", "4.00"],
+            ["Sub Total", "9.00"],
+            ["Tax", "0.54"],
+            [word, "9.54"],
+            ["Cash", "10.00"],
+            ["Change", "0.46"],
+        )
+    )
     assert found.total.text == "9.54"
 
 
@@ -83,7 +96,9 @@ def test_a_word_above_its_amount():
 
 
 def test_an_invoice_is_not_from_its_customer():
-    found = read_receipt(page("Invoice", "Bill to:", "Miller Industries Ltd", "Total 80.00", "Northwind Traders Inc.", "IBAN NL00"))
+    found = read_receipt(
+        page("Invoice", "Bill to:", "Miller Industries Ltd", "Total 80.00", "Northwind Traders Inc.", "IBAN NL00")
+    )
     assert found.company.text == "Northwind Traders Inc."
 
 

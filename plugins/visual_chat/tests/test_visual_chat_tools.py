@@ -114,7 +114,8 @@ def field(value, *rows):
 
 SCHEMA = {
     "type": "object",
-    "properties": {"number": {"type": "string"}, "date": {"type": "string", "format": "date"}, "total": {"type": "number", "minimum": 1}},
+    "properties": {"number": {"type": "string"}, "date": {"type": "string", "format": "date"},
+    "total": {"type": "number", "minimum": 1}},
     "required": ["number", "total"],
 }  # fmt: skip
 
