@@ -44,9 +44,11 @@ GROUPS: dict[str, tuple[tuple[int, int], ...]] = {
 
 def singular(word: str) -> str:
     """A noun without its plural ending, well enough for names of things."""
-    special = {"knives": "knife", "buses": "bus", "glasses": "glass", "couches": "couch", "benches": "bench",
-               "mice": "mouse", "scissors": "scissors", "skis": "skis", "wolves": "wolf", "foxes": "fox", "sandwiches": "sandwich",
-               "tomatoes": "tomato", "potatoes": "potato", "toothbrushes": "toothbrush"}  # fmt: skip
+    special = {
+        "knives": "knife", "buses": "bus", "glasses": "glass", "couches": "couch", "benches": "bench", "mice": "mouse",
+        "scissors": "scissors", "skis": "skis", "wolves": "wolf", "foxes": "fox", "sandwiches": "sandwich",
+        "tomatoes": "tomato", "potatoes": "potato", "toothbrushes": "toothbrush",
+    }  # fmt: skip
     head, _, last = word.rpartition(" ")
     if last in special:
         last = special[last]
