@@ -68,7 +68,9 @@ async def whiteboard(tmp_path: Path, **context: Any) -> AsyncIterator[Opened]:
     os.environ["OMNI_HOME"] = str(tmp_path / "home")
     boards = Boards()
     (offered,) = tools_plugin.omni_panels(context=None)
-    panel = Panel("whiteboard", "Whiteboard", offered.static, offered.module, offered.icon, {"snapshot": boards.snapshot})
+    panel = Panel(
+        "whiteboard", "Whiteboard", offered.static, offered.module, offered.icon, {"snapshot": boards.snapshot}
+    )
     runtime = ScriptedRuntime(host=ScriptedHost(panels=(("tools", panel),)))
     url: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     stop = asyncio.Event()
@@ -127,7 +129,9 @@ async def test_every_operation_is_drawn_and_told(tmp_path):
         publish(opened, ops.write(ops.Stroke(id="s", points=[(10, 10), (50, 60), (90, 10)])))
         publish(opened, ops.write(ops.Line(id="a", x1=10, y1=1400, x2=300, y2=1400, arrow=True)))
         await opened.until("document.querySelector('#stage .line + .filled') !== null")
-        shown = await opened.page.evaluate("Object.fromEntries(['graph','polygon','circle','stroke','line'].map(k => [k, document.querySelectorAll('.drawn.' + k).length]))")
+        shown = await opened.page.evaluate(
+            "Object.fromEntries(['graph','polygon','circle','stroke','line'].map(k => [k, document.querySelectorAll('.drawn.' + k).length]))"
+        )
         assert shown == {"graph": 1, "polygon": 1, "circle": 1, "stroke": 1, "line": 1}
         assert "Graph of y = x^2 - 2 and y = sin(x)" in await opened.page.inner_text(".board-words")
         publish(opened, {"op": "erase", "id": "e", "targets": ["g"]})
@@ -191,12 +195,25 @@ async def test_markup_in_a_formula_or_a_text_stays_text(tmp_path):
     async with whiteboard(tmp_path) as opened:
         bad = "<math xmlns='http://www.w3.org/1998/Math/MathML'><mi onclick='window.got=1' href='javascript:1'>x</mi><script>window.got = 1</script><annotation-xml encoding='text/html'><img src='x' onerror='window.got=1'/></annotation-xml></math>"
         publish(opened, {"op": "math", "id": "m", "x": 50, "y": 90, "mathml": bad, "text": "x"})
-        publish(opened, {"op": "math", "id": "n", "x": 50, "y": 190, "mathml": "<b onclick='1'>not math", "text": "in words"})
+        publish(
+            opened,
+            {"op": "math", "id": "n", "x": 50, "y": 190, "mathml": "<b onclick='1'>not math", "text": "in words"},
+        )
         publish(opened, {"op": "text", "id": "t", "x": 50, "y": 290, "text": "<img src=x onerror=window.got=1>"})
-        publish(opened, {"op": "explode", "id": "u"}, {"op": "stroke", "id": "v"}, {"op": "circle", "id": "w", "x": 9, "y": 9, "r": 5})
+        publish(
+            opened,
+            {"op": "explode", "id": "u"},
+            {"op": "stroke", "id": "v"},
+            {"op": "circle", "id": "w", "x": 9, "y": 9, "r": 5},
+        )
         await opened.until("document.querySelectorAll('.drawn').length === 4")
         assert await opened.page.evaluate("window.got") is None
-        assert await opened.page.evaluate("document.querySelectorAll('.board script, .board img, .board [onclick], .board [href]').length") == 0
+        assert (
+            await opened.page.evaluate(
+                "document.querySelectorAll('.board script, .board img, .board [onclick], .board [href]').length"
+            )
+            == 0
+        )
         assert "in words" in await opened.page.text_content(".board")
         assert any("can't be drawn" in notice.text for notice in opened.notices)
 

@@ -237,6 +237,35 @@ def find_equation(text: str) -> str | None:
     return None
 
 
+#: What a reader of handwriting takes for something else, beside a digit or an operator.
+_MISREAD = (
+    (r"[×X✕хχ]", "x"),
+    (r"[二＝]", "="),
+    (r"十", "+"),
+    (r"[一ー]", "-"),
+    (r"(?<=[\d+\-=])\s?[oOQD](?![a-z])|(?<![A-Za-z])[oO](?=\d)", "0"),
+    (r"(?<=[\d+\-=])\s?[lI|](?![a-z])|(?<![A-Za-z])[lI|](?=\d)", "1"),
+    (r"(?<=[\d+\-=])\s?[sS](?![a-z])|(?<![A-Za-z])S(?=\d)", "5"),
+    (r"(?<=[\d+\-=])\s?[zZ](?![a-z])|(?<![A-Za-z])[zZ](?=[\dx])", "2"),
+    (r"(?<=[\d+\-=])\s?B(?![a-z])", "8"),
+)
+
+
+def read_equation_off(text: str) -> str | None:
+    """`find_equation` in what a reader saw on paper or glass.
+
+    What it takes for something else (l for 1, O for 0, × for x) is mended only where the words as they were
+    read are no equation in one unknown.
+    """
+    found = find_equation(text)
+    if found and len(read_equation(found).free_symbols) == 1:
+        return found
+    for pattern, meant in _MISREAD:
+        text = re.sub(pattern, meant, text)
+    mended = find_equation(text)
+    return mended if mended and len(read_equation(mended).free_symbols) == 1 else found
+
+
 def _equation_in(words: list[str]) -> str | None:
     """The equation in a run of words, without what stands before it ("3)", "a")."""
     for start in range(len(words)):

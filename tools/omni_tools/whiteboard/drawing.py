@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,7 +14,7 @@ from omni.errors import BadInput, CapabilityUnavailable
 from omni.host.hookspecs import PluginContext
 from omni.planner.plan import Say
 from omni.tools import Effect, Tool, ToolContext, ToolResult, tool
-from omni_tools.expressions import find_equation, read_expression
+from omni_tools.expressions import find_equation, read_equation_off, read_expression
 from omni_tools.spoken import digits
 from omni_tools.whiteboard import operations as ops
 from omni_tools.whiteboard.board import GAP
@@ -21,7 +22,7 @@ from omni_tools.whiteboard.boards import Boards, Desk
 from omni_tools.whiteboard.figures import Shape, draw, figures_in
 from omni_tools.whiteboard.graphs import graph_of
 from omni_tools.whiteboard.lesson import Lesson
-from omni_tools.whiteboard.pen import strokes_png
+from omni_tools.whiteboard.pen import rows, strokes_png
 from omni_tools.whiteboard.steps import solve
 from omni_tools.whiteboard.svg import board_svg
 
@@ -69,11 +70,11 @@ class WhiteboardTools:
         seen = ""
         if not problem.strip():
             problem, seen = await self._shown(context, desk)
-        solution = solve(problem)
+        solution = await asyncio.to_thread(solve, problem)
         lesson = Lesson(solution)
         script = lesson.script(desk.board, desk.plan(lesson))
         if seen:
-            script = (Say(f"I see {seen}: "), *script)
+            script = (Say(f"I see the equation {seen}. "), *script)
         steps = [{"operation": s.operation, "formula": str(s.formula), "why": s.why} for s in solution.steps]
         return ToolResult({"problem": problem, "answer": solution.answer, "steps": steps}, script=script)
 
@@ -87,12 +88,12 @@ class WhiteboardTools:
         for ref, where in refs:
             if image := media.get(ref):
                 looked.append(where.removeprefix("on "))
-                if equation := find_equation(await self._read(image)):
-                    return equation, f"{equation} {where}"
+                if equation := read_equation_off(await self._read(image)):
+                    return equation, where
         if drawn := desk.board.by("person"):
             looked.append("the whiteboard")
-            if equation := find_equation(await self._read(strokes_png(drawn))):
-                return equation, f"{equation} on the whiteboard"
+            if equation := read_equation_off(await self._by_hand(drawn)):
+                return equation, "on the whiteboard"
         if looked:
             raise BadInput(
                 f"I looked at {' and '.join(looked)} and can't find an equation there.",
@@ -101,8 +102,15 @@ class WhiteboardTools:
         raise BadInput("I can't see a problem.", "Show it to the camera, drop a picture, or tell me the equation.")
 
     async def _read(self, image: bytes) -> str:
-        lines = await self._host.get(TextReader).read(image)
-        return "\n".join(line.text for line in lines)
+        return "\n".join(rows(await self._host.get(TextReader).read(image)))
+
+    async def _by_hand(self, drawn: list[ops.AnyOperation]) -> str:
+        """What the person wrote on the board: typed words as they are, strokes as a reader reads them."""
+        typed = [item.text for item in drawn if isinstance(item, ops.Text)]
+        if any(isinstance(item, ops.Stroke) for item in drawn):
+            picture = await asyncio.to_thread(strokes_png, drawn)
+            typed += [line for line in (await self._read(picture)).splitlines() if line.strip()]
+        return "\n".join(typed)
 
     async def explain_step(
         self, context: ToolContext, question: Annotated[str, Field(description="the question, word for word")]
@@ -149,7 +157,8 @@ class WhiteboardTools:
         """Draw the graph of one or several functions of x on the whiteboard."""
         desk = self._desk(context)
         top = desk.board.bottom() + GAP if desk.board.items else 60.0
-        graph = graph_of(functions, y=top, id=desk.unused("graph"), x_from=x_from, x_to=x_to)
+        id = desk.unused("graph")
+        graph = await asyncio.to_thread(lambda: graph_of(functions, y=top, id=id, x_from=x_from, x_to=x_to))
         zeros = ", ".join(label for _, _, label in graph.points)
         crosses = f" It crosses the axis at {zeros}." if zeros else ""
         said = f"This is the graph of {' and '.join(functions)}.{crosses} "
@@ -205,7 +214,7 @@ class WhiteboardTools:
         theirs = ""
         if drawn:
             try:
-                theirs = (await self._read(strokes_png(drawn))).strip()
+                theirs = await self._by_hand(drawn)
             except CapabilityUnavailable:
                 theirs = ""
         parts = [f"you drew {len(drawn)} strokes" + (f" that read: {theirs}" if theirs else "")] if drawn else []
