@@ -11,7 +11,7 @@ import pytest
 
 from omni.capabilities import ChatModel, Embedder, Memory, Moment, Recalled
 from omni.errors import CapabilityUnavailable
-from omni.planner.choosing import Before, Chooser
+from omni.planner.choosing import Before, Chooser, goes_on
 from omni.planner.selection import NONE, Example, ExampleIndex, embed_words
 from omni.planner.split import candidate_cuts, refers_back, split
 from omni.testing import FakeHost, ScriptedChat
@@ -255,6 +255,20 @@ async def test_a_request_that_goes_on_is_asked_with_the_last_tool() -> None:
     parts, _ = await Chooser(host()).parts("make it twenty", BY_NAME, ask, before)
     assert parts[0].tool == "timer" and parts[0].bound
     assert asked[0]["properties"]["tool"]["enum"][0] == "timer"
+
+
+@pytest.mark.parametrize(
+    ("before", "text", "whole"),
+    [
+        ("convert 10 km to miles", "and 20 km?", "convert 20 km to miles"),
+        ("what is 20 percent of 42.50", "make it 30 percent", "what is 30 percent of 42.50"),
+        ("how many days until 5 May", "what about 7 June", ""),
+        ("what is 5 plus 6", "and 7", ""),
+        ("set a timer for 10 minutes", "what about you", ""),
+    ],
+)
+def test_what_plainly_goes_on_needs_no_model(before: str, text: str, whole: str) -> None:
+    assert goes_on(before, text) == whole
 
 
 # --- the vectors on disk --------------------------------------------------------------------------------

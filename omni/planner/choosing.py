@@ -112,6 +112,8 @@ class Chooser:
             about = (await index.routes([f"{text.rstrip(' ?.!')} {SHOWN.get(shown, 'in this picture')}"]))[0]
             routes = [replace(about, text=text)]
         elif before and len(routes) == 1 and len(text.split()) <= 9 and _ELLIPSIS.match(text) and before.tool in tools:
+            if (whole := goes_on(before.words, text)) and _reads(tools[before.tool], whole):
+                return [Part(whole, before.tool, "words")], routes[0]
             route = _continued(routes[0], before)
             name = await self._ask_which(route, [before.tool, *route.short_list(2)], tools, ask)
             return [Part(text, name, "model", bound=True)], route
@@ -204,6 +206,30 @@ def speaks_for(route: Route, tools: dict[str, Tool]) -> str:
         if read and (_is_selective(tool) or any(value != route.text for value in read.values())):
             return name
     return ""
+
+
+def goes_on(before: str, text: str) -> str:
+    """The last request with what "and 20 km?" changes of it; empty where that is not plain.
+
+    The new words must have the shape of exactly one place in the old ones: "20 km" takes the place of "10 km".
+    """
+    new = _ELLIPSIS.sub("", text, count=1).strip(" ,.?!").split()
+    old = before.split()
+    shape = [_shape(word) for word in new]
+    if not new or "#" not in shape:
+        return ""
+    places = [at for at in range(len(old)) if [_shape(word) for word in old[at : at + len(new)]] == shape]
+    if len(places) != 1:
+        return ""
+    return " ".join([*old[: places[0]], *new, *old[places[0] + len(new) :]])
+
+
+def _shape(word: str) -> str:
+    return re.sub(r"\d+(?:[.,]\d+)*", "#", word.lower().strip(",.?!"))
+
+
+def _reads(tool: Tool, words: str) -> bool:
+    return tool.extract is not None and bool(tool.extract(words))
 
 
 def _finds_nothing(tool: Tool, words: str) -> bool:

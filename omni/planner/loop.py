@@ -86,6 +86,8 @@ class Planner:
         if stable := stable_text.strip():
             messages.append(Message("user", stable))
         await self.host.get(ChatModel).prefill(messages, slot=session.id)
+        if not stable_text:  # a pause: the time to make the examples' index, if it isn't there yet
+            await self.chooser.index(self.host.tools())
 
     # -- one turn -------------------------------------------------------------------------------
 
