@@ -146,7 +146,7 @@ ram_mb = 200
 camera = true
 """
 
-QUICK = ProcessPolicy(ping_s=0.1, silence_s=1.0, look_s=0.05, backoff_s=0.05)
+QUICK = ProcessPolicy(ping_s=0.1, silence_s=3.0, look_s=0.05, backoff_s=0.05)
 
 
 @asynccontextmanager
