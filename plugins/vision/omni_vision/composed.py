@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import re
 import time
 from collections.abc import Callable, Sequence
@@ -18,7 +19,7 @@ from typing import Any, Literal
 import numpy as np
 
 from omni.capabilities import ChatModel, ChatRequest, Message, Region, Scene, VisualAnswer
-from omni.errors import BadInput, CapabilityUnavailable, OmniError
+from omni.errors import BadInput, CapabilityUnavailable, ModelError, OmniError
 from omni_vision import colours, images, layout, questions
 from omni_vision.faces import FaceDetector
 from omni_vision.labels import Labeller, likeliest
@@ -29,7 +30,10 @@ from omni_vision.runtime import Worker
 from omni_vision.scene import Cited, describe, evidence, scene
 from omni_vision.words import singular
 
-MODELS = ("centernet", "blazeface", "efficientnet-lite0")
+log = logging.getLogger("omni.vision")
+
+DETECTORS, LABELS = "everyday-vision", "efficientnet-lite0"
+MODELS = (DETECTORS, LABELS)
 MOST_IMAGES = 8
 CANT_SEE = "I can't see that in the image."
 
@@ -60,21 +64,26 @@ class ComposedVision:
         self._reader = reader or RapidReader()
         self._store = PerceptStore(data / "percepts")
         self._worker: Worker | None = None
-        self._detectors: tuple[ObjectDetector, FaceDetector, Labeller] | None = None
+        self._detectors: tuple[ObjectDetector | None, FaceDetector | None, Labeller] | None = None
         self._looking: dict[tuple[str, str], asyncio.Future[Percept]] = {}
 
     async def open(self) -> None:
         """Load the detectors. Raises `ModelMissing` when one can't be had."""
         if self._worker is not None:
             return
-        folders = [await self._model_folder(model) for model in MODELS]
+        labels = await self._model_folder(LABELS)
+        try:
+            detectors = await self._model_folder(DETECTORS)
+        except ModelError as error:  # the text and the labels are worth having without them
+            log.warning("objects and faces can't be seen: %s", error)
+            detectors = None
         worker = Worker("vision")
 
         def load() -> None:
             cache = self._data / "onnx"
-            self._detectors = (
-                ObjectDetector(folders[0], cache), FaceDetector(folders[1], cache), Labeller(folders[2], cache)
-            )  # fmt: skip
+            things = ObjectDetector(detectors, cache) if detectors else None
+            faces = FaceDetector(detectors, cache) if detectors else None
+            self._detectors = (things, faces, Labeller(labels, cache))
 
         try:
             await worker.run(load)
@@ -156,8 +165,10 @@ class ComposedVision:
     def _detect(self, picture: images.Picture) -> tuple[list[Region], np.ndarray, np.ndarray]:
         assert self._detectors is not None
         things, faces, labeller = self._detectors
-        found, presence = things.detect_with_presence(picture.pixels)
-        found += faces.detect(picture.pixels)
+        found, presence = [], np.full(80, questions.UNKNOWN, np.float32)
+        if things and faces:
+            found, presence = things.detect_with_presence(picture.pixels)
+            found += faces.detect(picture.pixels)
         labels = labeller.predict([picture.pixels])[0][0]
         return [*found, *likeliest(labels, picture.width, picture.height)], presence, labels
 

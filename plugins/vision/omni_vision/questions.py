@@ -23,6 +23,7 @@ from omni_vision.words import classes, clean, head_noun, label_indices
 #: Chosen on everyday photos, where a single bound is best at 0.14 (`make bench-vision`).
 #: A thing is counted, and told unasked, from SURE on.
 YES, NO = 0.17, 0.12
+UNKNOWN = (YES + NO) / 2  #: the score of every class where there is no detector
 LABEL_YES, LABEL_NO = 0.25, 0.03
 
 _WHERE = (
