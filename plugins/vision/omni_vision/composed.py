@@ -121,6 +121,18 @@ class ComposedVision:
             found = await self._by_language(percepts, question)
         return VisualAnswer(found.text, found.regions, found.supported, found.tokens, time.perf_counter() - began)
 
+    async def features(self, image: bytes) -> np.ndarray:
+        """[1280]: the labeller's pooled features."""
+        await self.open()
+        assert self._worker is not None
+        picture = await asyncio.to_thread(images.decode, image)
+
+        def run() -> np.ndarray:
+            assert self._detectors is not None
+            return self._detectors[2].predict([picture.pixels])[1][0]
+
+        return await self._worker.run(run)
+
     async def perceive(self, image: bytes, detail: Literal["fast", "full"] = "full") -> Percept:
         """All findings about an image, from the store where it has been seen before."""
         await self.open()

@@ -14,6 +14,7 @@ class VisionPlugin:
         from omni_vision.composed import MODELS, ComposedVision
         from omni_vision.conse import TextSpaceImages
         from omni_vision.dual_encoder import DualEncoder
+        from omni_vision.pooled import PooledFeatures
         from omni_vision.reader import RapidReader
         from omni_vision.vlm import VlmVision, load
 
@@ -49,6 +50,14 @@ class VisionPlugin:
                 lambda: TextSpaceImages(context.host, lambda image: composed.perceive(image, "fast")),
                 priority=-10,  # whoever asks for text alone gets the text model
                 features={"space": "text", "images": True, "dimension": 384},
+                deadline_s=300,
+                models=MODELS,
+            ),
+            Offer(
+                Embedder,
+                "pooled",
+                lambda: PooledFeatures(composed.features),
+                features={"space": "image-features", "images": True, "dimension": 1280},
                 deadline_s=300,
                 models=MODELS,
             ),
