@@ -1,6 +1,5 @@
 """The real models on real pictures: floors, never golden texts; the ONNX graph against PyTorch's arithmetic."""
 
-import asyncio
 import os
 from pathlib import Path
 
@@ -33,9 +32,9 @@ def store():
     return ModelStore.from_config(load_config())
 
 
-def model(store, name):
+async def model(store, name):
     try:
-        return asyncio.run(store.path(name))
+        return await store.path(name)
     except ModelError as error:
         pytest.skip(f"the model {name} can't be had: {error}")
 
@@ -63,10 +62,10 @@ async def test_text_is_read_in_order_whichever_way_the_page_is_turned(turn):
 
 async def test_small_text_in_a_large_picture_is_not_shrunk_away():
     reader = RapidReader()
-    page = Image.new("RGB", (3600, 2400), "white")
+    page = Image.new("RGB", (2400, 1800), "white")
     pen = ImageDraw.Draw(page)
     font = ImageFont.load_default(18)
-    pen.text((3000, 2300), "serial 48151623", fill="black", font=font)
+    pen.text((2100, 1700), "serial 48151623", fill="black", font=font)
     pen.text((1180, 700), "this sentence crosses the edge of a tile and stays whole", fill="black", font=font)
     lines = await reader.read(images.encode(np.asarray(page), "PNG"))
     await reader.close()
@@ -75,7 +74,7 @@ async def test_small_text_in_a_large_picture_is_not_shrunk_away():
 
 
 async def test_a_photo_is_seen_and_a_second_question_is_free(store, tmp_path):
-    model(store, "everyday-vision")
+    await model(store, "everyday-vision")
     photo = shared("photos/coco128/img/000000000036.jpg")
     vision = ComposedVision(store.path, tmp_path, FakeHost())
     scene = await vision.look(photo)
@@ -90,9 +89,9 @@ async def test_a_photo_is_seen_and_a_second_question_is_free(store, tmp_path):
     assert again.seconds < scene.seconds
 
 
-def test_the_graph_computes_what_pytorch_computes(store, tmp_path):
+async def test_the_graph_computes_what_pytorch_computes(store, tmp_path):
     torch = pytest.importorskip("torch", reason="torch is not installed")
-    checkpoint = next(model(store, "efficientnet-lite0").glob("*.pth"))
+    checkpoint = next((await model(store, "efficientnet-lite0")).glob("*.pth"))
     tensors = pth.read_tensors(checkpoint)
     known = torch.load(checkpoint, weights_only=True)
     assert tensors.keys() == known.keys()
