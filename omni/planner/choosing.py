@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from omni.capabilities import ChatModel, Embedder, Memory, Moment
 from omni.errors import BadInput, CapabilityUnavailable, OmniError
 from omni.planner.selection import NONE, WORDS_SURE, Example, ExampleIndex, Route, demonstrations, embed_words
-from omni.planner.split import refers_back, split
+from omni.planner.split import refers_back, split, without_preamble
 from omni.tools import Tool
 
 if TYPE_CHECKING:
@@ -107,6 +107,7 @@ class Chooser:
         left to its own calls ("none" here).
         """
         index = await self.index(list(tools.values()))
+        text = without_preamble(text)
         routes = await split(text, index, lambda route: speaks_for(route, tools))
         if shown and len(routes) == 1 and routes[0].decided in ("", NONE):
             about = (await index.routes([f"{text.rstrip(' ?.!')} {SHOWN.get(shown, 'in this picture')}"]))[0]
@@ -130,7 +131,9 @@ class Chooser:
             return decided, "example"
         if spoken := speaks_for(route, tools):
             return spoken, "words"
-        if decided == NONE:
+        if NONE in (decided, route.best):
+            # Small models hardly ever say "none", and asking costs the person seconds of silence: where plain talk
+            # is the nearest and no tool reads anything out of the words, the examples are believed.
             return NONE, "example"
         names = [n for n in route.short_list() if n == route.best or not _finds_nothing(tools[n], route.text)]
         return await self._ask_which(route, names, tools, ask), "model"

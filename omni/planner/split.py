@@ -47,6 +47,19 @@ def candidate_cuts(text: str) -> list[tuple[str, str]]:
     return cuts
 
 
+_PREAMBLE = re.compile(
+    r"^(?:(?:stop|wait|okay|ok|alright|great|thank you|thanks|hey|hi|hello|omni|please|well|um+|uh+|so|oh|right|sorry|"
+    r"excuse me|listen)\b[\s,.!?…-]*)+",
+    re.IGNORECASE,
+)
+
+
+def without_preamble(text: str) -> str:
+    """The request without the courtesies and hesitations it begins with; all of it where little else is there."""
+    rest = text[match.end() :] if (match := _PREAMBLE.match(text)) else text
+    return rest if len(rest.split()) >= 3 else text
+
+
 def refers_back(text: str) -> bool:
     """Whether a part can't be understood without what came before it."""
     return bool(_BACK_REFERENCE.search(text))
