@@ -14,7 +14,7 @@ from omni.errors import CapabilityUnavailable
 
 
 class PooledFeatures:
-    """`Embedder`, space "image-features": EfficientNet's pooled features. `features` gives [1280] of an encoded image."""
+    """`Embedder`, space "image-features". `features` gives the pooled features [1280] of an encoded image."""
 
     space = "image-features"
     dimension = 1280
@@ -30,7 +30,7 @@ class PooledFeatures:
 
     async def embed_text(self, texts: Sequence[str], *, query: bool = False) -> NDArray[np.float32]:
         """Raises `CapabilityUnavailable`: this space has pictures only."""
-        raise CapabilityUnavailable("The space of image features holds no text.", "Ask for the space 'image-text' or 'text'.")
+        raise CapabilityUnavailable("The space of image features holds no text.", "Ask for the space 'image-text'.")
 
     async def embed_images(self, images: Sequence[bytes]) -> NDArray[np.float32]:
         """[n, 1280], rows of length 1. Raises `BadInput` when one is no image."""
