@@ -121,4 +121,4 @@ async def test_an_image_lies_near_what_it_shows():
     beagle, dog, cat = await one.embed_text(["a photo of a beagle", "a photo of a dog", "a photo of a cat"])
     assert vector.shape == (384,)
     assert np.isclose(np.linalg.norm(vector), 1, atol=1e-5)
-    assert min(vector @ beagle, vector @ dog) > 0.6 > 0.3 > vector @ cat
+    assert vector @ beagle > vector @ dog > 0.35 > 0.25 > vector @ cat
