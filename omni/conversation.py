@@ -20,6 +20,7 @@ from omni.events import (
     Notice,
     PartialTranscript,
     Played,
+    ReplyFinished,
     SessionClosed,
     SpeechStarted,
     TurnCommitted,
@@ -54,7 +55,7 @@ class Conversation:
         self._reply: Reply | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._prefill: asyncio.Task[None] | None = None
-        self._prefilled = ""
+        self._wanted = ""  #: what the model is to be fed next
         self._waiting_attachments: tuple[Attachment, ...] = ()
         bus = session.bus
         self._turns = bus.subscribe(
@@ -69,9 +70,11 @@ class Conversation:
     # -- from outside --------------------------------------------------------------------------
 
     async def say(self, text: str, attachments: tuple[Attachment, ...] = (), *, source: str = "text") -> int:
-        """A typed turn. Interrupts what is being said. Returns the turn's number."""
+        """A typed turn. Interrupts what is being said, unless it answers its question. Returns the turn's number."""
         text = text.strip()[:TEXT_LIMIT]
         turns = self.session.turns
+        if self._planner.hear_answer(self.session, text):
+            return turns.turn
         if self._reply and not self._reply.done.is_set():
             self.interrupt("text")
         turn, revision = turns.begin()
@@ -144,6 +147,10 @@ class Conversation:
             self._discard()
 
     def _commit(self, event: TurnCommitted) -> None:
+        if self._planner.hear_answer(self.session, event.text):
+            # A yes or no to a question of the answer that is being made: that answer goes on, no new one begins.
+            self.session.publish(ReplyFinished, turn=event.turn, revision=event.revision, text="")
+            return
         turns = self.session.turns
         attachments = tuple(dict.fromkeys((*event.attachments, *self._waiting_attachments)))
         self._waiting_attachments = ()
@@ -207,17 +214,17 @@ class Conversation:
             if isinstance(event, Played):
                 if self._reply and event.turn == self._reply.turn:
                     self._reply.on_played(event.samples, event.final)
-            elif isinstance(event, PartialTranscript) and event.stable:
-                self._begin_prefill(event.stable)
+            elif isinstance(event, PartialTranscript) and event.text:
+                # The unstable tail too: where it turns out otherwise, the cache is kept up to there.
+                self._begin_prefill(event.text.rstrip(" .?!…"))
 
-    def _begin_prefill(self, stable: str) -> None:
-        """Feed the stable part of the transcript to the model while the person still speaks."""
-        busy = self._reply is not None and not self._reply.done.is_set()
-        running = self._prefill is not None and not self._prefill.done()
-        if busy or running or (stable and stable == self._prefilled):
+    def _begin_prefill(self, text: str) -> None:
+        """Feed what was heard so far to the model while the person still speaks; the latest text wins."""
+        if self._reply is not None and not self._reply.done.is_set():
             return
-        self._prefilled = stable
-        self._prefill = asyncio.create_task(self._feed(stable), name="prefill")
+        self._wanted = text
+        if self._prefill is None or self._prefill.done():
+            self._prefill = asyncio.create_task(self._feed(), name="prefill")
 
     async def _prepare_next(self, reply: Reply) -> None:
         """Once an answer is over, put the history it left behind into the model's cache."""
@@ -225,9 +232,12 @@ class Conversation:
         if reply.committed:
             self._begin_prefill("")
 
-    async def _feed(self, stable: str) -> None:
-        try:
-            await self._planner.prefill(self.session, stable)
-        except OmniError as error:
-            if not stable:  # said once, when the session opens; an answer will say it again where it matters
-                self.session.publish(Notice, topic="chat", text=str(error), level="warning")
+    async def _feed(self) -> None:
+        fed: str | None = None
+        while fed != self._wanted:
+            fed = self._wanted
+            try:
+                await self._planner.prefill(self.session, fed)
+            except OmniError as error:
+                if not fed:  # said once, when the session opens; an answer will say it again where it matters
+                    self.session.publish(Notice, topic="chat", text=str(error), level="warning")

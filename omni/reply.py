@@ -139,7 +139,8 @@ class Reply:
                 await asyncio.wait([self._task], timeout=1.0)
         if speaking and not self.playout.finished():
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stopped_at.wait(), FLUSH_REPORT_S)
+                async with asyncio.timeout(FLUSH_REPORT_S):
+                    await self._stopped_at.wait()
         if self.committed:
             self._close("cut")
         else:
@@ -309,7 +310,8 @@ class Reply:
 
     async def _report_in(self, seconds: float) -> bool:
         try:
-            await asyncio.wait_for(self._played.wait(), seconds)
+            async with asyncio.timeout(seconds):  # `wait_for` of Python 3.11 can swallow a cancellation
+                await self._played.wait()
         except TimeoutError:
             return False
         return True

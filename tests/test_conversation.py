@@ -38,6 +38,15 @@ from omni.testing import FakeHost, Loudspeaker, ScriptedChat, ScriptedVoice
 LONG = "One two three four five six seven eight nine ten. Eleven twelve thirteen fourteen fifteen sixteen."
 
 
+class NoQuestion:
+    """A planner of a test's own, as far as all of them are the same."""
+
+    async def prefill(self, session: Session, stable: str) -> None: ...
+
+    def hear_answer(self, session: Session, text: str) -> bool:
+        return False
+
+
 @dataclass
 class Scene:
     """A conversation with everything around it scripted."""
@@ -281,9 +290,7 @@ def test_a_model_that_fails_is_said_and_the_conversation_goes_on() -> None:
 
 
 def test_a_bug_in_the_planner_does_not_silence_the_conversation() -> None:
-    class Broken:
-        async def prefill(self, session: Session, stable: str) -> None: ...
-
+    class Broken(NoQuestion):
         async def answer(self, session: Session, request: Any) -> AsyncIterator[Say]:
             yield Say("I begin. ")
             raise ZeroDivisionError("oops")
@@ -294,6 +301,36 @@ def test_a_bug_in_the_planner_does_not_silence_the_conversation() -> None:
             s.commit("hello")
             await s.finished(1)
             assert "ZeroDivisionError" in s.session.turns.exchange(1).heard
+
+    run_virtual(talk())
+
+
+def test_a_spoken_yes_lets_the_waiting_answer_go_on() -> None:
+    class Asking(NoQuestion):
+        def __init__(self) -> None:
+            self.yes = asyncio.Event()
+
+        def hear_answer(self, session: Session, text: str) -> bool:
+            if text == "yes":
+                self.yes.set()
+            return text == "yes"
+
+        async def answer(self, session: Session, request: Any) -> AsyncIterator[Say]:
+            yield Say("Shall I delete it? ")
+            await self.yes.wait()
+            yield Say("It is gone. ")
+
+    async def talk() -> None:
+        async with scene(planner=Asking()) as s:
+            s.session.turns.begin()
+            s.commit("delete it")
+            await asyncio.sleep(3)
+            s.session.turns.begin()
+            s.speculate("yes")
+            s.commit("yes")
+            await s.finished(1)
+            assert s.session.turns.exchange(1).heard == "Shall I delete it? It is gone."
+            assert len(s.session.turns.history) == 1
 
     run_virtual(talk())
 
@@ -343,9 +380,7 @@ def test_without_a_voice_the_answer_is_text() -> None:
 
 
 def test_a_drawing_appears_when_its_words_are_heard_and_stops_with_the_voice() -> None:
-    class Teacher:
-        async def prefill(self, session: Session, stable: str) -> None: ...
-
+    class Teacher(NoQuestion):
         async def answer(self, session: Session, request: Any) -> AsyncIterator[Say]:
             yield Say("First we look at it. ", ({"op": "text", "id": 1},))
             yield Say("Then we divide both sides by two. ", ({"op": "text", "id": 2},))
@@ -370,16 +405,16 @@ def test_a_drawing_appears_when_its_words_are_heard_and_stops_with_the_voice() -
     run_virtual(talk())
 
 
-def test_the_stable_transcript_is_fed_to_the_model_while_the_person_speaks() -> None:
+def test_what_was_heard_so_far_is_fed_to_the_model_while_the_person_speaks() -> None:
     async def talk() -> None:
         async with scene() as s:
             await asyncio.sleep(0.01)
             s.session.turns.begin()
             s.session.publish(PartialTranscript, text="what is the", stable="what is")
             await asyncio.sleep(0.1)
-            s.session.publish(PartialTranscript, text="what is the time", stable="what is the")
+            s.session.publish(PartialTranscript, text="what is the time?", stable="what is the")
             await asyncio.sleep(0.1)
-            assert s.chat.prefills[-2:] == ["what is", "what is the"]
+            assert s.chat.prefills[-2:] == ["what is the", "what is the time"]
 
     run_virtual(talk())
 

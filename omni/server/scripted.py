@@ -69,6 +69,10 @@ class ScriptedMind:
     def __init__(self, reply: Callable[[str], str] | None = None) -> None:
         self._reply = reply or (lambda text: LONG if "story" in text else f"You said: {text.rstrip('.?!')}.")
 
+    def hear_answer(self, session: Session, text: str) -> bool:
+        """It never asks."""
+        return False
+
     async def prefill(self, session: Session, stable: str) -> None:
         """Nothing to prepare."""
 
