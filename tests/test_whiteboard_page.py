@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import dataclasses
 import io
 import os
 import shutil
@@ -24,9 +25,10 @@ from omni_tools.whiteboard.lesson import Lesson
 from omni_tools.whiteboard.steps import solve
 
 from omni.events import Drawing, Notice
-from omni.host.hookspecs import Panel
 from omni.server.scripted import ScriptedHost, ScriptedRuntime
 from omni.server.serve import serve
+
+# ruff: noqa: ASYNC110, ASYNC240  (what happens in a browser can only be polled)
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = [
@@ -35,6 +37,14 @@ pytestmark = [
     pytest.mark.timeout(120),
 ]
 FLAGS = ["--no-sandbox", "--disable-quic", "--disable-background-networking"]
+KINDS = """Object.fromEntries(['graph', 'polygon', 'circle', 'stroke', 'line']
+    .map(kind => [kind, document.querySelectorAll('.drawn.' + kind).length]))"""
+LOWEST_IN_SIGHT = """Math.max(...[...document.querySelectorAll('.drawn')].map(e => e.getBoundingClientRect().bottom))
+    <= document.querySelector('.board-scroll').getBoundingClientRect().bottom + 1"""
+FOREIGN = "document.querySelectorAll('.board script, .board img, .board [onclick], .board [href]').length"
+MALICE = """<math xmlns='http://www.w3.org/1998/Math/MathML'><mi onclick='window.got=1' href='javascript:1'>x</mi>
+    <script>window.got = 1</script>
+    <annotation-xml encoding='text/html'><img src='x' onerror='window.got=1'/></annotation-xml></math>"""
 BOARD = "document.querySelector('omni-whiteboard')"
 
 
@@ -68,9 +78,7 @@ async def whiteboard(tmp_path: Path, **context: Any) -> AsyncIterator[Opened]:
     os.environ["OMNI_HOME"] = str(tmp_path / "home")
     boards = Boards()
     (offered,) = tools_plugin.omni_panels(context=None)
-    panel = Panel(
-        "whiteboard", "Whiteboard", offered.static, offered.module, offered.icon, {"snapshot": boards.snapshot}
-    )
+    panel = dataclasses.replace(offered, handlers={"snapshot": boards.snapshot})
     runtime = ScriptedRuntime(host=ScriptedHost(panels=(("tools", panel),)))
     url: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     stop = asyncio.Event()
@@ -129,9 +137,7 @@ async def test_every_operation_is_drawn_and_told(tmp_path):
         publish(opened, ops.write(ops.Stroke(id="s", points=[(10, 10), (50, 60), (90, 10)])))
         publish(opened, ops.write(ops.Line(id="a", x1=10, y1=1400, x2=300, y2=1400, arrow=True)))
         await opened.until("document.querySelector('#stage .line + .filled') !== null")
-        shown = await opened.page.evaluate(
-            "Object.fromEntries(['graph','polygon','circle','stroke','line'].map(k => [k, document.querySelectorAll('.drawn.' + k).length]))"
-        )
+        shown = await opened.page.evaluate(KINDS)
         assert shown == {"graph": 1, "polygon": 1, "circle": 1, "stroke": 1, "line": 1}
         assert "Graph of y = x^2 - 2 and y = sin(x)" in await opened.page.inner_text(".board-words")
         publish(opened, {"op": "erase", "id": "e", "targets": ["g"]})
@@ -147,9 +153,7 @@ async def test_what_was_just_written_is_in_sight_and_a_later_page_sees_all_of_it
                 publish(opened, *line.drawing)
         count = len(opened.board.items)
         await opened.until(f"document.querySelectorAll('.board .drawn').length === {count}")
-        seen = """(() => { const items = [...document.querySelectorAll('.board .drawn')].map(e => e.getBoundingClientRect().bottom);
-            return Math.max(...items) <= document.querySelector('.board-scroll').getBoundingClientRect().bottom + 1; })()"""
-        await opened.until(seen)
+        await opened.until(LOWEST_IN_SIGHT)
         await opened.page.reload()
         await opened.until("window.omniPage?.line.open")
         await opened.page.evaluate("window.omniPage.panels.open('whiteboard')")
@@ -193,8 +197,7 @@ async def test_the_pen_the_eraser_and_the_keyboard_reach_the_board(tmp_path):
 
 async def test_markup_in_a_formula_or_a_text_stays_text(tmp_path):
     async with whiteboard(tmp_path) as opened:
-        bad = "<math xmlns='http://www.w3.org/1998/Math/MathML'><mi onclick='window.got=1' href='javascript:1'>x</mi><script>window.got = 1</script><annotation-xml encoding='text/html'><img src='x' onerror='window.got=1'/></annotation-xml></math>"
-        publish(opened, {"op": "math", "id": "m", "x": 50, "y": 90, "mathml": bad, "text": "x"})
+        publish(opened, {"op": "math", "id": "m", "x": 50, "y": 90, "mathml": MALICE, "text": "x"})
         publish(
             opened,
             {"op": "math", "id": "n", "x": 50, "y": 190, "mathml": "<b onclick='1'>not math", "text": "in words"},
