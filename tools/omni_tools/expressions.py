@@ -243,11 +243,10 @@ _MISREAD = (
     (r"[二＝]", "="),
     (r"十", "+"),
     (r"[一ー]", "-"),
-    (r"(?<=[\d+\-=])\s?[oOQD](?![a-z])|(?<![A-Za-z])[oO](?=\d)", "0"),
-    (r"(?<=[\d+\-=])\s?[lI|](?![a-z])|(?<![A-Za-z])[lI|](?=\d)", "1"),
-    (r"(?<=[\d+\-=])\s?[sS](?![a-z])|(?<![A-Za-z])S(?=\d)", "5"),
-    (r"(?<=[\d+\-=])\s?[zZ](?![a-z])|(?<![A-Za-z])[zZ](?=[\dx])", "2"),
-    (r"(?<=[\d+\-=])\s?B(?![a-z])", "8"),
+    *(
+        (rf"(?<=[\d+\-=])(\s?){taken}(?![A-Za-z])|(?<![A-Za-z]){taken}(?=[\dx])", rf"\g<1>{meant}")
+        for taken, meant in (("[oOQD]", "0"), ("[lI|]", "1"), ("[sS]", "5"), ("[zZ]", "2"), ("B", "8"))
+    ),
 )
 
 
@@ -266,12 +265,25 @@ def read_equation_off(text: str) -> str | None:
     return mended if mended and len(read_equation(mended).free_symbols) == 1 else found
 
 
+#: What may stand before an equation on a sheet: "3)", "a.", a bullet.
+_LABEL = re.compile(r"[(\[]?\w{1,2}[).\]:]*|[-•*·]")
+
+
 def _equation_in(words: list[str]) -> str | None:
-    """The equation in a run of words, without what stands before it ("3)", "a")."""
+    """The equation in a run of words, without what stands before it ("3)", "a").
+
+    One that is too long to be read is given back as it stands: never a part of it, whose answer would be wrong.
+    """
     for start in range(len(words)):
+        if start and not _LABEL.fullmatch(words[start - 1]):
+            return None
         candidate = " ".join(words[start:]).strip(" .,?!")
         if "=" not in candidate:
             return None
+        if len(candidate) > LONGEST:
+            return candidate
+        if candidate[0] in "+*/^=":
+            continue
         try:
             if read_equation(candidate).free_symbols:
                 return candidate
