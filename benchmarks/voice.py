@@ -100,15 +100,14 @@ def utterances(data: Path) -> tuple[list[Utterance], list[Path]]:
 async def stream(client: VoiceClient, utterance: Utterance, following: Utterance | None) -> TurnResult:
     """Speak one recording and hear the answer; `following` is spoken over the answer and must silence it."""
     result = TurnResult(utterance.name, utterance.text)
-    before = client.last_turn
-    commits = len(client.committed)
+    before, commits = client.last_turn, len(client.committed)
     began = await client.speak(utterance.audio)
     end = began + utterance.ends
-    turn = await client.wait_for_turn(after=before)
-    result.heard = " ".join(e["text"] for e in client.committed[commits:] if e["turn"] >= turn)
-    result.commits = len(client.committed) - commits
+    turn = await client.wait_for_answer(after=before)
+    mine = client.committed[commits:]
+    result.heard = " ".join(e["text"] for e in mine if e["turn"] in client.audible_at)
+    result.commits = len(mine)
     result.wait_s = client.committed_at[turn] - end
-    await client.wait_for_sound(turn)
     result.first_sound_s = client.audible_at[turn] - end
     if following:
         await asyncio.sleep(1.2)
@@ -116,10 +115,9 @@ async def stream(client: VoiceClient, utterance: Utterance, following: Utterance
         flushed = await client.wait_for_flush(turn)
         if flushed is not None:
             result.barge_in_s = flushed - (began + following.begins)
-        turn = max(turn, await client.wait_for_turn(after=turn))
-    await client.wait_until_silent(turn)
     result.reply = client.replies.get(turn, "")
     result.stages = client.stages.get(turn, {})
+    await client.wait_until_quiet()
     return result
 
 

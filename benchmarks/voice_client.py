@@ -77,6 +77,12 @@ class VoiceClient:
         self._noise = np.random.default_rng(0)
         self._speak_began: asyncio.Future[float] | None = None
         self._held_since: float | None = None
+        self._saying = False
+
+    @property
+    def speaking(self) -> bool:
+        """Whether a recording is being said."""
+        return bool(self._recording) or self._saying
 
     @property
     def last_turn(self) -> int:
@@ -104,23 +110,21 @@ class VoiceClient:
         self._recording.append(audio)
         return await self._speak_began
 
-    async def wait_for_turn(self, after: int) -> int:
-        """The next committed turn."""
-        await self._until(lambda: self.last_turn > after)
+    async def wait_for_answer(self, after: int) -> int:
+        """The turn whose answer sounds when the recording is over: not one that was cut off by more speech."""
+        await self._until(lambda: not self.speaking and self.last_turn > after and self.last_turn in self.audible_at)
         return self.last_turn
-
-    async def wait_for_sound(self, turn: int) -> None:
-        """Return when the first audible sample of a turn's answer has sounded."""
-        await self._until(lambda: turn in self.audible_at)
 
     async def wait_for_flush(self, turn: int) -> float | None:
         """When the answer was silenced; None when it came to its own end first."""
         await self._until(lambda: turn in self.flushed_at or turn in self.final)
         return self.flushed_at.get(turn)
 
-    async def wait_until_silent(self, turn: int) -> None:
-        """Return when the answer has been heard to its end, or was cut."""
-        await self._until(lambda: turn in self.final)
+    async def wait_until_quiet(self) -> None:
+        """Return when nobody speaks: the recording is over and the last answer was heard to its end, or cut."""
+        await self._until(lambda: not self.speaking)
+        await asyncio.sleep(1.5)  # the last words may still become a turn
+        await self._until(lambda: not self.speaking and (self.last_turn in self.final or not self.last_turn))
 
     async def _until(self, holds: Any) -> None:
         async with asyncio.timeout(PATIENCE_S), self._changed:
@@ -176,9 +180,14 @@ class VoiceClient:
         while True:
             if len(rest) == 0 and self._recording:
                 rest = self._recording.pop(0)
+                self._saying = True
                 if self._speak_began and not self._speak_began.done():
                     self._speak_began.set_result(due)
             frame, rest = rest[:FRAME], rest[FRAME:]
+            if self._saying and len(rest) == 0 and not self._recording:
+                self._saying = False
+                async with self._changed:
+                    self._changed.notify_all()
             frame = np.pad(frame, (0, FRAME - len(frame))) + self._noise.normal(0, 1e-4, FRAME)
             pcm = (np.clip(frame, -1, 1) * 32767).astype("<i2").tobytes()
             await self._socket.send(struct.pack("<BI", 1, seq) + pcm)

@@ -38,7 +38,7 @@ CENTRE_WEIGHT = 0.2
 #: The lead over the second tool from which the nearest examples decide alone.
 MARGIN = 0.07
 #: Below this score nothing that was declared is near: no tool is meant.
-FLOOR = 0.2
+FLOOR = 0.3
 #: How many words open a request.
 OPENING = 4
 #: Tools that the model is asked about.
