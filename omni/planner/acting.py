@@ -106,8 +106,7 @@ async def act(run: Run, step: Step, tool: Tool) -> Outcome:
         await _gate(run, step, tool)
         outcome.result = await _call(run, step, tool)
         step.state = "done"
-        value = outcome.result.say or outcome.result.value
-        step.preview = str(value)[:PREVIEW]
+        step.preview = outcome.result.say[:PREVIEW] or preview(outcome.result.value)
         if not outcome.result.trusted:
             run.plan.tainted = True
     except Refused as error:
@@ -119,6 +118,16 @@ async def act(run: Run, step: Step, tool: Tool) -> Outcome:
         run.keep(outcome.line())
     run.outcomes.append(outcome)
     return outcome
+
+
+def preview(value: Any) -> str:
+    """A result as a person would like to read it beside the plan: what is short of it, without brackets."""
+    if isinstance(value, dict):
+        plain = {name: item for name, item in value.items() if isinstance(item, str | int | float) and item != ""}
+        value = "; ".join(f"{name}: {item}" for name, item in plain.items()) or ", ".join(map(str, value))
+    elif isinstance(value, list | tuple):
+        value = ", ".join(map(str, value))
+    return str(value)[:PREVIEW]
 
 
 async def _gate(run: Run, step: Step, tool: Tool) -> None:
