@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import io
 from pathlib import Path
 from types import SimpleNamespace
@@ -31,6 +32,8 @@ from omni.session import Session
 from omni.testing import BagOfWords, FakeHost, Loudspeaker, ScriptedChat, ScriptedVoice
 from omni.tools import ToolContext
 
+# ruff: noqa: ASYNC110  (time is virtual: to sleep is to let the others act)
+
 EQUATION = "2x + 6 = 14"
 EXAMPLES = {entry.name: entry.examples for entry in read_manifest(Path(figures.__file__).parents[1]).tools}
 
@@ -58,8 +61,6 @@ class Classroom:
         )
         self.boards = Boards()
         context: Any = SimpleNamespace(host=host, data=Path("unused"))
-        import dataclasses
-
         host._tools = [
             dataclasses.replace(tool, examples=EXAMPLES[tool.name])
             for tool in WhiteboardTools(context, self.boards).tools()
@@ -280,7 +281,7 @@ def test_what_a_reader_mistakes_is_mended_only_where_it_is_no_equation(seen, mea
 def test_a_codebase_is_explained_by_what_its_functions_do(tmp_path):
     (tmp_path / "shop").mkdir()
     (tmp_path / "shop" / "basket.py").write_text(
-        '"""The basket."""\n\n\ndef add(items, item):\n    """Put one more thing in."""\n    return [*items, item]\n\n\n'
+        '"""The basket."""\n\n\ndef add(items, item):\n    """One more."""\n    return [*items, item]\n\n\n'
         'def basket_total(items, tax=0.19):\n    """The total to pay: prices times amounts, with tax."""\n'
         "    net = sum(item.price * item.amount for item in items)\n    return round(net * (1 + tax), 2)\n"
     )
