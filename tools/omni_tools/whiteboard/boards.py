@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import Any
@@ -84,6 +85,7 @@ class WhiteboardStage:
     async def run(self, session: Session) -> None:
         """Apply every `Drawing` until the session closes."""
         mailbox = session.bus.subscribe(Drawing, SessionClosed, capacity=256, overflow=Overflow.WAIT, name="whiteboard")
+        ready = asyncio.create_task(asyncio.to_thread(_warm_up), name="algebra")
         try:
             async for event in mailbox:
                 if isinstance(event, SessionClosed):
@@ -95,3 +97,12 @@ class WhiteboardStage:
                     session.publish(Notice, topic="whiteboard", text=str(error), level="warning")
         finally:
             session.bus.unsubscribe(mailbox)
+            await asyncio.wait([ready])
+
+
+def _warm_up() -> None:
+    """Load the algebra beside the conversation: on first use it would hold up the loop for a second."""
+    from omni_tools.whiteboard.lesson import Lesson
+    from omni_tools.whiteboard.steps import solve
+
+    Lesson(solve("2x = 4")).script(Board(), "unused")
