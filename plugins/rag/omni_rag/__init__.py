@@ -1,0 +1,1 @@
+"""Answers from documents, with the page and the box they rest on."""
