@@ -22,7 +22,7 @@ from card import Card, arguments
 from voice_client import FRAME, RATE, VoiceClient, running_omni
 
 NAIVE_ENDPOINT_S = 0.7
-#: Below this share of the loudest 20 ms, speech counts as silence.
+#: Below this share of the loudest 20 ms (or three times the background), sound counts as silence.
 SILENCE = 0.03
 
 
@@ -67,7 +67,7 @@ def edges(audio: np.ndarray) -> tuple[float, float]:
     """Seconds at which speech begins and ends, by energy."""
     frames = audio[: len(audio) // FRAME * FRAME].reshape(-1, FRAME)
     energy = np.sqrt((frames**2).mean(axis=1))
-    loud = np.flatnonzero(energy > SILENCE * np.percentile(energy, 99))
+    loud = np.flatnonzero(energy > max(SILENCE * np.percentile(energy, 99), 3 * np.percentile(energy, 5)))
     return loud[0] * FRAME / RATE, (loud[-1] + 1) * FRAME / RATE
 
 

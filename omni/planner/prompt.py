@@ -78,13 +78,17 @@ def user_content(text: str, results: Sequence[str] = (), notes: Sequence[str] = 
 
 
 def exchange_messages(exchange: Exchange) -> list[Message]:
-    """A past exchange: what was asked, what tools gave, and what was *heard* of the answer."""
+    """A past exchange: what was asked, what tools gave, and what was *heard* of the answer.
+
+    Nothing marks where an answer was cut off: small models imitate whatever mark is used. An exchange of which
+    nothing was heard and which did nothing is left out: the person went on speaking, and their words with them.
+    """
     heard = exchange.heard.strip()
-    if exchange.cut:
-        heard = f"{heard} …" if heard else "…"
+    if not heard and not exchange.tool_results:
+        return []
     return [
         Message("user", user_content(exchange.asked, exchange.tool_results)),
-        Message("assistant", heard or "…"),
+        Message("assistant", heard or "Yes."),
     ]
 
 
