@@ -1,6 +1,6 @@
 """The calculator: what a spoken calculation means, its exact result, and how to say it.
 
-What a phrase means is `phrases`'s business, its value `arithmetic`'s, units and equations have modules of
+What a phrase means is `phrases`'s business, its value `expressions`'s, units and equations have modules of
 their own; here they are put together and the result is put into words.
 """
 
@@ -12,7 +12,8 @@ from fractions import Fraction
 from typing import Any
 
 from omni.errors import BadInput
-from omni_tools import arithmetic, units
+from omni_tools import units
+from omni_tools.expressions import NoValue, evaluate, is_expression, tokens
 from omni_tools.phrases import CONVERSIONS, MONEY, NUMBER, ROUNDING, clean, to_expression
 
 
@@ -47,9 +48,9 @@ def answer(text: str) -> Answer:
     significant = bool(rounding and "place" not in rounding.group(2) and "decimal" not in rounding.group(2))
     phrase = cleaned[: rounding.start()] if rounding else cleaned
     expression = to_expression(phrase)
-    value = arithmetic.evaluate(expression)
+    value = evaluate(expression)
     if value.is_real is False:
-        raise arithmetic.NoValue("That has no real value.")
+        raise NoValue("That has no real value.")
     shown = decimals(value, wanted, significant=significant, money=_is_money(text, value))
     unit = "percent" if re.match(r"100\*\d", expression) and "%" not in shown else ""
     about = "about " if not is_exact(value, shown) else ""
@@ -65,7 +66,7 @@ def read(words: str) -> dict[str, Any] | None:
         rounding = ROUNDING.search(cleaned)
         try:
             expression = to_expression(cleaned[: rounding.start()] if rounding else cleaned)
-            if len(arithmetic.tokens(expression)) < 2 or not arithmetic.is_expression(expression):
+            if len(tokens(expression)) < 2 or not is_expression(expression):
                 return None
         except BadInput:
             return None

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from omni.errors import BadInput
-from omni_tools import arithmetic
+from omni_tools.expressions import evaluate, is_expression
 
 #: The highest degree that is solved.
 HIGHEST_DEGREE = 12
@@ -47,7 +47,7 @@ def is_equation(text: str) -> bool:
     letters = {t for t in re.findall(r"[a-z]+", equation) if t not in ("sqrt", "pi")}
     if len(letters) != 1 or len(next(iter(letters))) != 1:
         return False
-    return all(arithmetic.is_expression(side, tuple(letters)) for side in equation.split("="))
+    return all(is_expression(side, tuple(letters)) for side in equation.split("="))
 
 
 def sides(text: str) -> tuple[Any, Any, Any]:
@@ -61,8 +61,7 @@ def sides(text: str) -> tuple[Any, Any, Any]:
         raise BadInput("I solve equations with exactly one unknown.")
     name = letters.pop()
     unknown = sympy.Symbol(name, real=True)
-    names = {name: unknown}
-    return arithmetic.evaluate(left, names), arithmetic.evaluate(right, names), unknown
+    return evaluate(left, unknown), evaluate(right, unknown), unknown
 
 
 def roots(text: str) -> tuple[list[Any], Any]:

@@ -1,12 +1,13 @@
 """Reads arithmetic and algebra as people write it, into exact sympy expressions. Nothing is evaluated as code.
 
-Grammar (whitespace is free, multiplication may be left out):
+The calculator, the equations and the whiteboard all read with this. Grammar (whitespace is free, multiplication may
+be left out, but two numbers side by side are no product):
 
     equation := sum ("=" | "<" | ">" | "<=" | ">=" ) sum
     sum      := product (("+" | "-") product)*
-    product  := power (("*" | "/" | nothing) power)*
-    power    := unary ("^" unary)?
-    unary    := ("-" | "+") unary | postfix
+    product  := unary (("*" | "/" | "mod" | nothing) unary)*
+    unary    := ("-" | "+") unary | power
+    power    := postfix ("^" unary)?
     postfix  := atom ("!" | "%")*
     atom     := number | name | name "(" sum ")" | "(" sum ")" | "|" sum "|" | "√" unary
 """
@@ -19,20 +20,29 @@ from typing import TYPE_CHECKING
 from omni.errors import BadInput
 
 if TYPE_CHECKING:
-    from sympy import Expr
+    from sympy import Expr, Symbol
     from sympy.core.relational import Relational
+
+
+class NoValue(BadInput):
+    """Mathematics that was understood and has no value, or none that can be said: 1/0, 9^9^9."""
+
 
 #: Bounds that keep a line of text from costing minutes.
 LONGEST = 300
-LARGEST_EXPONENT = 1000
-LARGEST_FACTORIAL = 1000
-DEEPEST = 60
+LARGEST_FACTORIAL = 400
+DEEPEST = 40
+#: Digits a number on the way to the result may have.
+MOST_DIGITS = 1000
+#: Powers of an unknown, and of a sum with an unknown in it.
+LARGEST_EXPONENT, LARGEST_EXPANSION = 1000, 50
 
 _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-")
 _FRACTIONS = {"½": "(1/2)", "¼": "(1/4)", "¾": "(3/4)", "⅓": "(1/3)", "⅔": "(2/3)", "⅛": "(1/8)", "⅕": "(1/5)"}
 _SAME = {"−": "-", "–": "-", "—": "-", "×": "*", "·": "*", "∙": "*", "⋅": "*", "÷": "/", "∕": "/", "：": ":", "**": "^",
          "≤": "<=", "≥": ">=", "π": " pi ", "＝": "=", "∞": " oo "}  # fmt: skip
-_FUNCTIONS = ("sqrt", "sin", "cos", "tan", "asin", "acos", "atan", "ln", "log", "exp", "abs", "cbrt")
+FUNCTIONS = ("sqrt", "sin", "cos", "tan", "asin", "acos", "atan", "ln", "log", "exp", "abs", "cbrt", "floor", "ceil")
+_WORDS = (*FUNCTIONS, "pi", "e", "oo", "mod")
 _TOKEN = re.compile(r"\s*(?:(\d+(?:[.,]\d+)?(?:e[+-]?\d+)?|\.\d+)|([A-Za-z]+)|(<=|>=|[-+*/^()=<>!%|√]))")
 
 
@@ -43,32 +53,33 @@ def _normalise(text: str) -> str:
     return re.sub(r"([⁰¹²³⁴⁵⁶⁷⁸⁹⁻]+)", lambda m: f"^({m.group(1).translate(_SUPERSCRIPTS)})", text)
 
 
+def tokens(text: str) -> list[str]:
+    """Numbers, words and signs. Raises `BadInput` on anything else."""
+    if len(text) > LONGEST:
+        raise BadInput(f"That is {len(text)} characters of mathematics.", f"Keep it under {LONGEST}.")
+    found: list[str] = []
+    at, normal = 0, _normalise(text).rstrip()
+    while at < len(normal):
+        match = _TOKEN.match(normal, at)
+        if not match:
+            raise BadInput(f"I can't read {normal[at]!r} in {text!r} as mathematics.", "Write it as in 2x + 6 = 14.")
+        number, word, sign = match.groups()
+        found.append((number or word or sign).replace(",", "."))
+        at = match.end()
+    return found
+
+
 class _Parser:
-    """Recursive descent over the tokens of one line."""
+    """Recursive descent over the tokens of one line; values are checked as they grow."""
 
     def __init__(self, text: str) -> None:
-        if len(text) > LONGEST:
-            raise BadInput(f"That is {len(text)} characters of mathematics.", f"Keep it under {LONGEST}.")
         self.text = text
         self.tokens: list[str] = []
-        at, normal = 0, _normalise(text).rstrip()
-        while at < len(normal):
-            match = _TOKEN.match(normal, at)
-            if not match:
-                raise BadInput(
-                    f"I can't read {normal[at]!r} in {text!r} as mathematics.", "Write it as in 2x + 6 = 14."
-                )
-            self._add(match)
-            at = match.end()
+        for token in tokens(text):
+            # xy is x times y
+            self.tokens.extend(token if token.isalpha() and token.lower() not in _WORDS else [token])
         self.at = 0
         self.depth = 0
-
-    def _add(self, match: re.Match[str]) -> None:
-        number, word, sign = match.groups()
-        if word and word.lower() not in (*_FUNCTIONS, "pi", "e", "oo"):
-            self.tokens.extend(word)  # xy is x times y
-        else:
-            self.tokens.append((number or word or sign).replace(",", "."))
 
     @property
     def token(self) -> str:
@@ -89,57 +100,78 @@ class _Parser:
             raise BadInput(f"{self.text[:40]!r}… has too many brackets within brackets.")
         value = self.product()
         while self.token in ("+", "-"):
-            value = value + self.product() if self.take() == "+" else value - self.product()
+            sign, start = self.take(), self.at
+            right = self.product()
+            if self.at - start == 2 and self.tokens[self.at - 1] == "%":
+                right = value * right  # "300 - 15%" takes 15 % of the 300, as on every pocket calculator
+            value = self.bounded(value + right if sign == "+" else value - right)
         self.depth -= 1
         return value
 
     def product(self) -> Expr:
         import sympy
 
-        value = self.power()
+        value = self.unary()
         while self.token and self.token not in ("+", "-", ")", "=", "<", ">", "<=", ">=", "|"):
-            if self.token == "/":
-                self.take()
-                divisor = self.power()
+            if self.token in ("/", "mod"):
+                modulo = self.take() == "mod"
+                divisor = self.unary()
                 if divisor == 0:
-                    raise BadInput(f"{self.text!r} divides by zero.", "That has no answer.")
-                value = value / divisor
+                    raise NoValue("Nothing can be divided by zero.", "That has no answer.")
+                value = sympy.Mod(value, divisor) if modulo else value / divisor
             else:
                 if self.token == "*":
                     self.take()
-                factor = self.power()
+                elif _is_number(self.token):
+                    break  # "3 4" is no product: most likely something between was not heard or not seen
+                factor = self.unary()
                 # 3(x - 2) stays as it was written: multiplying it out is a step somebody may want to see
                 value = sympy.Mul(value, factor, evaluate=not (value.is_number and factor.is_Add))
+            value = self.bounded(value)
+        return value
+
+    def unary(self) -> Expr:
+        self.depth += 1
+        if self.depth > 4 * DEEPEST:
+            raise BadInput(f"{self.text[:40]!r}… is nested too deeply.")
+        if self.token in ("-", "+"):
+            negative = self.take() == "-"
+            value = self.unary()
+            value = -value if negative else value
+        else:
+            value = self.power()
+        self.depth -= 1
         return value
 
     def power(self) -> Expr:
-        base = self.unary()
+        base = self.postfix()
         if self.token != "^":
             return base
         self.take()
-        exponent = self.unary()
-        if self.token == "^":
-            self.take()
-            exponent = exponent ** self.unary()
-        if exponent.is_number and abs(exponent) > LARGEST_EXPONENT:
-            raise BadInput(f"The power in {self.text!r} is too large to write out.", f"I go up to {LARGEST_EXPONENT}.")
-        if base.is_Add and base.is_number is False and exponent.is_number and abs(exponent) > 50:
-            raise BadInput(f"The power in {self.text!r} is too large to expand.", "I go up to 50.")
-        if (
-            base.is_number
-            and base.is_Integer
-            and exponent.is_Integer
-            and base.p.bit_length() * abs(exponent.p) > 20_000
-        ):
-            raise BadInput(f"{self.text!r} has thousands of digits.", "Ask for something smaller.")
-        return base**exponent
+        return self.raised(base, self.unary())
 
-    def unary(self) -> Expr:
-        if self.token in ("-", "+"):
-            negative = self.take() == "-"
-            value = self.power()
-            return -value if negative else value
-        return self.postfix()
+    def raised(self, base: Expr, exponent: Expr) -> Expr:
+        """base ^ exponent, refused before it is computed where it would be huge."""
+        import sympy
+
+        if base.is_number and exponent.is_number:
+            if base == 0 and exponent.is_negative:
+                raise NoValue("Zero has no negative powers.")
+            if not exponent.is_real or abs(exponent) > 10**6:
+                raise NoValue("That power is too large to work out.")
+            size = sympy.log(sympy.Max(abs(base.evalf(8)), 2), 10).evalf(8)
+            below = len(str(base.q)) if base.is_Rational else 0
+            if abs(exponent) * max(size, below) > MOST_DIGITS:
+                raise NoValue("That power has more digits than I can say.", f"I stop at {MOST_DIGITS} digits.")
+        elif exponent.is_number and abs(exponent) > (LARGEST_EXPANSION if base.is_Add else LARGEST_EXPONENT):
+            raise BadInput(f"The power in {self.text!r} is too large to expand.", f"I go up to {LARGEST_EXPANSION}.")
+        return self.bounded(base**exponent)
+
+    def bounded(self, value: Expr) -> Expr:
+        """The value, unless it has grown beyond what is sensible."""
+        if value.is_Rational and max(value.p.bit_length(), value.q.bit_length()) > 4 * MOST_DIGITS:
+            raise NoValue("That number has more digits than I can say.", f"I stop at {MOST_DIGITS} digits.")
+        return value
 
     def postfix(self) -> Expr:
         import sympy
@@ -150,7 +182,7 @@ class _Parser:
                 value = value / 100
                 continue
             if not (value.is_Integer and 0 <= value <= LARGEST_FACTORIAL):
-                raise BadInput(f"{value}! can't be worked out.", f"Factorials go from 0 to {LARGEST_FACTORIAL}.")
+                raise NoValue(f"Factorials work for whole numbers from 0 to {LARGEST_FACTORIAL}.")
             value = sympy.factorial(value)
         return value
 
@@ -161,7 +193,7 @@ class _Parser:
         if not token:
             raise BadInput(f"{self.text!r} breaks off.", "Say or write the whole of it.")
         if token[0].isdigit() or token[0] == ".":
-            return sympy.Rational(token)
+            return self.bounded(sympy.Rational(token))
         if token == "(":
             value = self.sum()
             self.expect(")")
@@ -173,7 +205,7 @@ class _Parser:
         if token == "√":
             return sympy.sqrt(self.unary())
         name = token.lower()
-        if name in _FUNCTIONS:
+        if name in FUNCTIONS:
             return self._apply(name)
         if token.isalpha():
             constants = {"pi": sympy.pi, "e": sympy.E, "oo": sympy.oo}
@@ -188,11 +220,22 @@ class _Parser:
             argument = self.sum()
             self.expect(")")
         else:
-            argument = self.unary()
+            argument = self.power()
+        if name in ("log", "ln") and argument.is_number and not argument.is_positive:
+            raise NoValue("Only numbers above zero have a logarithm.")
+        if name == "exp" and argument.is_number and abs(argument.evalf(8)) > 2000:
+            raise NoValue("That power is too large to work out.")
         if name == "log":
             return sympy.log(argument, 10)
-        named = {"ln": sympy.log, "abs": sympy.Abs, "cbrt": sympy.cbrt}
-        return named.get(name, getattr(sympy, name, None))(argument)
+        named = {"ln": sympy.log, "abs": sympy.Abs, "cbrt": sympy.cbrt, "ceil": sympy.ceiling}
+        value = self.bounded(named.get(name, getattr(sympy, name, None))(argument))
+        if value.is_number and value.has(sympy.zoo, sympy.nan):
+            raise NoValue(f"{name} has no value there.")
+        return value
+
+
+def _is_number(token: str) -> bool:
+    return token[0].isdigit() or token[0] == "."
 
 
 def read_expression(text: str) -> Expr:
@@ -220,73 +263,50 @@ def read_equation(text: str) -> Relational:
     return kinds[sign](left, right, evaluate=False)
 
 
-_PROSE = re.compile(rf"(?!(?:{'|'.join(_FUNCTIONS)}|pi|[xyzabc]{{2}})\b)[A-Za-z]{{2,}}", re.IGNORECASE)
+def evaluate(text: str, unknown: Symbol | None = None) -> Expr:
+    """The exact value of an expression of numbers, or of numbers and one unknown.
 
-
-def find_equation(text: str) -> str | None:
-    """The first stretch of `text` that reads as an equation with an unknown, or None: for text read off paper."""
-    for line in re.split(r"[\n;]|[.?!,:](?:\s|$)", text):
-        run: list[str] = []
-        for word in [*line.split(), "prose"]:
-            if not _PROSE.search(word):
-                run.append(word)
-                continue
-            if found := _equation_in(run):
-                return found
-            run = []
-    return None
-
-
-#: What a reader of handwriting takes for something else, beside a digit or an operator.
-_MISREAD = (
-    (r"[×X✕хχ]", "x"),
-    (r"[二＝]", "="),
-    (r"十", "+"),
-    (r"[一ー]", "-"),
-    *(
-        (rf"(?<=[\d+\-=])(\s?){taken}(?![A-Za-z])|(?<![A-Za-z]){taken}(?=[\dx])", rf"\g<1>{meant}")
-        for taken, meant in (("[oOQD]", "0"), ("[lI|]", "1"), ("[sS]", "5"), ("[zZ]", "2"), ("B", "8"))
-    ),
-)
-
-
-def read_equation_off(text: str) -> str | None:
-    """`find_equation` in what a reader saw on paper or glass.
-
-    What it takes for something else (l for 1, O for 0, × for x) is mended only where the words as they were
-    read are no equation in one unknown.
+    Raises `BadInput` for what is no expression, `NoValue` where it has no value (1/0) or one beyond the bounds.
     """
-    found = find_equation(text)
-    if found and len(read_equation(found).free_symbols) == 1:
-        return found
-    for pattern, meant in _MISREAD:
-        text = re.sub(pattern, meant, text)
-    mended = find_equation(text)
-    return mended if mended and len(read_equation(mended).free_symbols) == 1 else found
+    import sympy
+
+    value = read_expression(text)
+    named = {symbol.name.lower(): symbol for symbol in value.free_symbols}
+    if unknown is not None and (symbol := named.pop(unknown.name, None)):
+        value = value.subs(symbol, unknown)
+    if named:
+        raise BadInput(f"I don't know what {', '.join(sorted(named))} means in a calculation.")
+    if value.has(sympy.oo, -sympy.oo):
+        raise NoValue("Infinity is no number to calculate with.")
+    return value
 
 
-#: What may stand before an equation on a sheet: "3)", "a.", a bullet.
-_LABEL = re.compile(r"[(\[]?\w{1,2}[).\]:]*|[-•*·]")
-
-
-def _equation_in(words: list[str]) -> str | None:
-    """The equation in a run of words, without what stands before it ("3)", "a").
-
-    One that is too long to be read is given back as it stands: never a part of it, whose answer would be wrong.
-    """
-    for start in range(len(words)):
-        if start and not _LABEL.fullmatch(words[start - 1]):
-            return None
-        candidate = " ".join(words[start:]).strip(" .,?!")
-        if "=" not in candidate:
-            return None
-        if len(candidate) > LONGEST:
-            return candidate
-        if candidate[0] in "+*/^=":
+def is_expression(text: str, names: tuple[str, ...] = ()) -> bool:
+    """Whether a text has the form of an expression. Computes nothing and loads nothing: it runs on the event loop."""
+    try:
+        found = [token.lower() for token in tokens(text)]
+    except BadInput:
+        return False
+    depth, wanted = 0, True  # `wanted`: an operand has to come next
+    for token in found:
+        if _is_number(token) or token in ("pi", "e", *names):
+            if not wanted and _is_number(token):
+                return False  # "3 4" is no product
+            wanted = False
+        elif token in (*FUNCTIONS, "√"):
+            wanted = True
+        elif token == "(":
+            depth, wanted = depth + 1, True
+        elif token in ("+", "-") and wanted:
             continue
-        try:
-            if read_equation(candidate).free_symbols:
-                return candidate
-        except BadInput:
-            continue
-    return None
+        elif wanted:
+            return False
+        elif token == ")":
+            depth -= 1
+        elif token in ("+", "-", "*", "/", "^", "mod"):
+            wanted = True
+        elif token not in ("!", "%"):
+            return False
+        if depth < 0:
+            return False
+    return depth == 0 and not wanted

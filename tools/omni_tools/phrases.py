@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from omni_tools import arithmetic
+from omni_tools.expressions import tokens
 from omni_tools.spoken import digits
 
 NUMBER = r"(-?\d+(?:\.\d+)?(?:/\d+)?)"
@@ -141,5 +141,5 @@ def to_expression(phrase: str) -> str:
     for pattern, symbol in _OPERATORS:
         plain = pattern.sub(symbol, plain)
     plain = re.sub(r"\b(?:the|a|an|of|is)\b", " ", plain)
-    arithmetic.tokens(plain)
+    tokens(plain)
     return " ".join(plain.split())

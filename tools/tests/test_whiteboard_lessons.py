@@ -8,7 +8,8 @@ import pytest
 import sympy
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from omni_tools.expressions import find_equation, read_equation, read_expression
+from omni_tools.expressions import read_equation, read_expression
+from omni_tools.paper import find_equation
 from omni_tools.whiteboard.board import Board
 from omni_tools.whiteboard.lesson import Lesson, mathml
 from omni_tools.whiteboard.saying import spoken

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 from omni_tools.code import nearest
-from omni_tools.expressions import read_equation_off
 from omni_tools.files import FileTools, Roots
+from omni_tools.paper import read_equation_off
 from omni_tools.whiteboard import figures
 from omni_tools.whiteboard import operations as ops
 from omni_tools.whiteboard.board import LIMIT, Board

@@ -14,7 +14,8 @@ from omni.errors import BadInput, CapabilityUnavailable
 from omni.host.hookspecs import PluginContext
 from omni.planner.plan import Say
 from omni.tools import Effect, Tool, ToolContext, ToolResult, tool
-from omni_tools.expressions import find_equation, read_equation_off, read_expression
+from omni_tools.expressions import read_expression
+from omni_tools.paper import find_equation, read_equation_off
 from omni_tools.spoken import digits
 from omni_tools.whiteboard import operations as ops
 from omni_tools.whiteboard.board import GAP
