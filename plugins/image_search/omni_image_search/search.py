@@ -1,0 +1,247 @@
+"""Search: words and pictures against the index, several views of a photo added up, and a line below which nothing fits.
+
+Every view gives each photo a score in standard deviations above the mean of the gallery for this question, so views add:
+what is asked for counts up, what is to be left out counts down. For vectors of one space that is vector arithmetic
+(the dot product with a sum is the sum of the dot products); across spaces it still works.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from omni.capabilities import Embedder
+from omni.errors import BadInput, CapabilityUnavailable, ModelError, OmniError
+from omni_image_search import tune
+from omni_image_search.features import SPACES
+from omni_image_search.languages import Translator, foreign
+from omni_image_search.matrix import Matrix, standardise
+from omni_image_search.query import Query, full_text, words
+from omni_image_search.records import Hit
+from omni_image_search.store import Store
+
+WORDS = 1.0  #: weight of full text beside the vectors, of which one standard deviation is 1
+RAREST = 5.0  #: a word that one photo alone has counts no more than this
+MINUS = 0.6  #: weight of what is to be left out
+LIKE = 1.0
+CUT = 3.0  #: with "auto", standard deviations above the usual that a photo must have
+SPREAD = 2.0  #: and how far below the best one it may be
+SMALL = 12  #: in a smaller gallery the deviations say nothing: no cut-off
+TEXT_SPACES = ("image-text", "text")
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The hits, best first; `note` is what the person should know; `searched` is the text that was searched for."""
+
+    hits: tuple[Hit, ...]
+    note: str = ""
+    searched: str = ""
+    of: int = 0  #: photos that were compared
+    best: float = 0.0  #: the score of the best one, whether or not it was good enough
+
+
+class Searcher:
+    """Searches one store. One search at a time; what is in memory follows the store."""
+
+    def __init__(self, store: Store, host: Any) -> None:
+        self._store = store
+        self._host = host
+        self._matrices: dict[str, Matrix] = {}
+        self._generation: tuple[int, int] | None = None
+        self._head: tune.Head | None = None
+        self._translator = Translator(host)
+        self._lock = asyncio.Lock()
+
+    async def search(self, query: Query) -> Found:
+        """What fits. Raises `BadInput` for a question that asks nothing."""
+        query = query.checked()
+        async with self._lock:
+            await asyncio.to_thread(self._refresh)
+            ids = await asyncio.to_thread(self._candidates, query)
+            if not len(ids):
+                return Found((), self._nothing(query), query.text)
+            text, note = await self._in_english(query.text.strip())
+            total = np.zeros(len(ids), np.float32)
+            why: dict[str, np.ndarray] = {}
+            if text:
+                meaning, spelled = await self._by_text(text, ids)
+                total += meaning + WORDS * np.clip(standardise(spelled), 0, RAREST)
+                why |= {"meaning": meaning, "words": spelled}
+            for like in query.like:
+                alike = await self._by_image(like, ids)
+                total += LIKE * alike
+                why["looks alike"] = alike
+            for unwanted in query.minus:
+                meaning, spelled = await self._by_text(unwanted, ids)
+                total -= MINUS * np.maximum(meaning, 0)
+                total[spelled > 0] = -np.inf  # it is said to be in the picture
+            for one in query.like:
+                if isinstance(one, int):
+                    total[ids == one] = -np.inf
+            return await asyncio.to_thread(self._pick, query, ids, total, why, text, note)
+
+    # -- views of a photo ------------------------------------------------------------------------
+
+    async def _by_text(self, text: str, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """([n] by meaning in standard deviations, [n] by words, 0 for no word in common)."""
+        meaning = np.zeros(len(ids), np.float32)
+        for space in TEXT_SPACES:
+            matrix = self._matrices.get(space)
+            if matrix is None or not len(matrix.ids):
+                continue
+            try:
+                vector = (await self._host.get(Embedder, **SPACES[space]).embed_text([text], query=True))[0]
+            except (CapabilityUnavailable, ModelError):
+                continue
+            scores = await asyncio.to_thread(self._meaning, space, matrix, vector)
+            meaning = _onto(ids, matrix.ids, scores)
+            break
+        return meaning, await asyncio.to_thread(self._spelled, text, ids)
+
+    def _meaning(self, space: str, matrix: Matrix, vector: np.ndarray) -> np.ndarray:
+        scores = standardise(matrix.scores(vector))
+        if space == "text" and self._head is not None:
+            features = self._matrices.get("image-features")
+            if features is not None and len(features.ids):
+                tuned = _onto(matrix.ids, features.ids, standardise(self._head.scores(features, matrix, vector)))
+                scores = standardise(tuned + self._head.plain * scores)
+        return scores
+
+    def _spelled(self, text: str, ids: np.ndarray) -> np.ndarray:
+        """BM25 over what was seen, written and named; 1 for the best match in the index."""
+        found = np.zeros(len(ids), np.float32)
+        if not (asked := full_text(text)):
+            return found
+        rows = self._store.rows(
+            "SELECT rowid, -bm25(texts, 1.0, 1.0, 2.0, 0.5) AS score FROM texts WHERE texts MATCH ?"
+            " ORDER BY score DESC LIMIT 20000",
+            (asked,),
+        )
+        if rows:
+            known = np.asarray([row[0] for row in rows], np.int64)
+            scores = np.asarray([row[1] for row in rows], np.float32)
+            order = np.argsort(known)
+            found = _onto(ids, known[order], (scores / max(float(scores[0]), 1e-6))[order])
+        return np.maximum(found, 0.0)
+
+    async def _by_image(self, like: bytes | int, ids: np.ndarray) -> np.ndarray:
+        """[n] how much the photos look like one, in standard deviations."""
+        for space in ("image-features", "image-text", "text"):
+            matrix = self._matrices.get(space)
+            if matrix is None or not len(matrix.ids):
+                continue
+            if isinstance(like, int):
+                vector = matrix.of(like)
+                if vector is None:
+                    continue
+            else:
+                try:
+                    vector = (await self._host.get(Embedder, **SPACES[space]).embed_images([like]))[0]
+                except (CapabilityUnavailable, ModelError):
+                    continue
+            return _onto(ids, matrix.ids, standardise(await asyncio.to_thread(matrix.scores, vector)))
+        raise BadInput(
+            "Nothing here can tell what that picture looks like.", "Load the vision plugin, or search by words."
+        )
+
+    # -- what is searched ------------------------------------------------------------------------
+
+    def _refresh(self) -> None:
+        generation = self._store.generation()
+        if generation == self._generation:
+            return
+        present = self._store.spaces()
+        for space in present:
+            self._matrices.setdefault(space, Matrix(self._store, space)).refresh()
+        for space in set(self._matrices) - set(present):
+            del self._matrices[space]
+        self._head = tune.load(self._store)
+        self._generation = self._store.generation()
+
+    def _candidates(self, query: Query) -> np.ndarray:
+        """Ids of the photos within the times and the album, ascending."""
+        where, values = ["1"], []
+        for bound, sign in ((query.after, ">="), (query.before, "<")):
+            if bound is not None:
+                where.append(f"taken {sign} ?")
+                values.append(bound)
+        if query.album:
+            where.append("id IN (SELECT photo FROM files WHERE album = ?)")
+            values.append(query.album)
+        return np.asarray(
+            [
+                row[0]
+                for row in self._store.rows(f"SELECT id FROM photos WHERE {' AND '.join(where)} ORDER BY id", values)
+            ],
+            np.int64,
+        )
+
+    def _nothing(self, query: Query) -> str:
+        if not self._store.count():
+            return "No photo is indexed yet: omni photos index DIR."
+        if query.after is not None or query.before is not None:
+            return "No photo has a date within these times. Photos without a date are left out when a time is given."
+        return "No photo is in that album."
+
+    async def _in_english(self, text: str) -> tuple[str, str]:
+        language = foreign(text)
+        if not language:
+            return text, ""
+        english = await self._translator.english(text)
+        if english:
+            return english, f"Searched for: {english}"
+        return text, f"That seems to be {language}; the text model here knows English, so only matching words count."
+
+    # -- what is answered ------------------------------------------------------------------------
+
+    def _pick(
+        self, query: Query, ids: np.ndarray, total: np.ndarray, why: dict[str, np.ndarray], text: str, note: str
+    ) -> Found:
+        order = np.argsort(-total, kind="stable")[: max(1, query.limit)]
+        order = order[np.isfinite(total[order])]
+        best = float(total[order[0]]) if len(order) else 0.0
+        least = self._least(query, len(ids), best)
+        kept = [i for i in order if total[i] >= least]
+        hits = tuple(self._hit(int(ids[i]), float(total[i]), {n: float(v[i]) for n, v in why.items()}) for i in kept)
+        if not hits and not note:
+            shown = f"“{text}”" if text else "that"
+            note = f"Nothing here fits {shown}. The nearest photo is {best:.1f} above the usual; --min-score none shows it."
+        return Found(hits, note, text, len(ids), best)
+
+    def _least(self, query: Query, gallery: int, best: float) -> float:
+        if isinstance(query.min_score, int | float):
+            return float(query.min_score)
+        if query.min_score is None or gallery < SMALL:
+            return -np.inf
+        return max(CUT, best - SPREAD)
+
+    def _hit(self, photo: int, score: float, parts: dict[str, float]) -> Hit:
+        width, height, taken, seen = self._store.rows(
+            "SELECT width, height, taken, words FROM photos WHERE id = ?", (photo,)
+        )[0]
+        why = tuple(name for name, part in parts.items() if part > (0.0 if name == "words" else 1.5))
+        return Hit(photo, round(score, 3), self._store.paths(photo), width, height, taken, seen, why)
+
+
+def _onto(ids: np.ndarray, known: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """`values` of `known` ids (ascending) in the order of `ids`; 0 for those that are not known."""
+    if not len(known):
+        return np.zeros(len(ids), np.float32)
+    if len(ids) == len(known) and np.array_equal(ids, known):
+        return values.astype(np.float32)
+    at = np.minimum(np.searchsorted(known, ids), len(known) - 1)
+    return np.where(known[at] == ids, values[at], 0.0).astype(np.float32)
+
+
+def describe(error: OmniError) -> dict[str, Any]:
+    """For a page or a model."""
+    return {"error": error.message, "remedy": error.remedy}
+
+
+def highlights(text: str) -> list[str]:
+    """The words a page may mark."""
+    return words(text)
