@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from omni.cli import plugin_author
+
 if TYPE_CHECKING:
     from omni.host.records import PluginRecord
 
@@ -23,7 +25,8 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Grant what it asks for w
 Id = Annotated[str, typer.Argument(metavar="ID", help="The plugin's id, as `omni plugin list` shows it.")]
 
 
-def _data_dir() -> Path:
+def data_dir() -> Path:
+    """The folder with what is remembered about plugins."""
     from omni.config import default_data_dir
 
     return default_data_dir()
@@ -34,7 +37,7 @@ def list_plugins(as_json: AsJson = False, plugin: Sources = None) -> None:
     """State, version and cost of every plugin, and why one is refused. Loads none of them."""
     from omni.host.overview import overview
 
-    records = overview(_data_dir(), plugin or ())
+    records = overview(data_dir(), plugin or ())
     if as_json:
         sys.stdout.write(json.dumps([record.as_dict() for record in records], indent=1) + "\n")
         return
@@ -68,7 +71,7 @@ def info(plugin_id: Id, as_json: AsJson = False, plugin: Sources = None) -> None
     from omni.host.discovery import find_one
     from omni.host.overview import overview
 
-    record = find_one(plugin_id, overview(_data_dir(), plugin or ()))
+    record = find_one(plugin_id, overview(data_dir(), plugin or ()))
     if as_json:
         sys.stdout.write(json.dumps(record.as_dict(), indent=1) + "\n")
         return
@@ -111,7 +114,7 @@ def enable(plugin_id: Id, yes: Yes = False) -> None:
     from omni.host.discovery import find_one
     from omni.host.overview import overview
 
-    record = find_one(plugin_id, overview(_data_dir()))
+    record = find_one(plugin_id, overview(data_dir()))
     ask(record, yes=yes)
     remember_grant(record)
     sys.stdout.write(f"{plugin_id} is enabled; it runs from the next start.\n")
@@ -124,8 +127,8 @@ def disable(plugin_id: Id) -> None:
     from omni.host.overview import overview
     from omni.host.registry import Registry
 
-    find_one(plugin_id, overview(_data_dir()))
-    registry = Registry.read(_data_dir())
+    find_one(plugin_id, overview(data_dir()))
+    registry = Registry.read(data_dir())
     registry.of(plugin_id).enabled = False
     registry.save()
     sys.stdout.write(f"{plugin_id} is disabled from the next start. `omni plugin enable {plugin_id}` undoes this.\n")
@@ -144,7 +147,7 @@ def install(
     from omni.host.install import check_candidate, install_apart, install_here, look_at
     from omni.host.records import PluginRecord
 
-    data_dir = _data_dir()
+    home = data_dir()
     with tempfile.TemporaryDirectory(prefix="omni-plugin-") as scratch:
         candidate = look_at(target, Path(scratch))
         manifest = candidate.manifest
@@ -156,7 +159,7 @@ def install(
         ask(record, yes=yes)
         environment = ""
         if apart:
-            environment = str(install_apart(candidate, data_dir, _say))
+            environment = str(install_apart(candidate, home, _say))
         else:
             install_here(candidate, _say)
     remember_grant(record, isolated=process, environment=environment)
@@ -171,11 +174,11 @@ def remove(plugin_id: Id, yes: Yes = False) -> None:
     from omni.host.install import remove as take_away
     from omni.host.registry import Registry
 
-    registry = Registry.read(_data_dir())
+    registry = Registry.read(data_dir())
     found = find_one(plugin_id, discover((), registry.environments()))
     if not yes and not typer.confirm(f"Remove {plugin_id}?", default=False):
         raise Refused(f"{plugin_id} stays.", "Nothing was changed.")
-    take_away(found, _data_dir(), _say)
+    take_away(found, data_dir(), _say)
     registry.forget(plugin_id)
     registry.save()
     sys.stdout.write(f"{plugin_id} is removed.\n")
@@ -199,10 +202,15 @@ def remember_grant(record: PluginRecord, *, isolated: bool | None = None, enviro
     """Record the yes, so that it is asked once; a version that asks for more is asked about again."""
     from omni.host.registry import Registry
 
-    registry = Registry.read(_data_dir())
+    registry = Registry.read(data_dir())
     entry = registry.of(record.id)
     entry.enabled, entry.state = True, ""
     entry.granted = record.manifest.permissions.asked() if record.manifest else {}
     if isolated is not None:
         entry.isolated, entry.environment = isolated, environment
     registry.save()
+
+
+for _command in (plugin_author.new, plugin_author.dev, plugin_author.check, plugin_author.bench):
+    app.command()(_command)
+app.command("update-template")(plugin_author.update_template)

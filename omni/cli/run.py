@@ -53,7 +53,7 @@ def run(
         },
     )
     with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(_run(config, make_runtime(config, only, no_plugins, plugin)))
+        asyncio.run(serve_page(config, make_runtime(config, only, no_plugins, plugin)))
 
 
 class _Brief(logging.Formatter):
@@ -117,7 +117,8 @@ def make_runtime(
     return runtime
 
 
-async def _run(config: Config, runtime: Runtime) -> None:
+async def serve_page(config: Config, runtime: Runtime) -> None:
+    """Start the runtime and serve its page until Ctrl-C; then stop it."""
     from omni.server.serve import serve
 
     began = time.perf_counter()

@@ -14,22 +14,18 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from omni.bus import Mailbox, Overflow
 from omni.capabilities import BY_NAME
 from omni.errors import DeadlineExceeded, OmniError, PluginError, Refused
-from omni.events import ALL, AudioIn, Event, SessionClosed, VideoFrame
 from omni.host.discovery import Found
+from omni.host.far_stages import StageKeeper
 from omni.host.hookspecs import Check, PluginContext
 from omni.host.loader import Loaded
-from omni.host.manifest import StageEntry
 from omni.host.remote import as_loaded, checks
-from omni.session import Session
 from omni.wire.arena import SIZE
 from omni.wire.peer import Peer
 from omni.wire.process import Child, start_child
@@ -38,9 +34,6 @@ if TYPE_CHECKING:
     from omni.host.records import State
 
 log = logging.getLogger("omni.host")
-
-_EVENTS = {kind.__name__: kind for kind in ALL}
-_runs = count(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +52,7 @@ class ProcessPolicy:
     arena_bytes: int = SIZE  #: shared memory in each direction
 
 
-class IsolatedPlugin:
+class IsolatedPlugin(StageKeeper):
     """One plugin's process through all its lives. It is the `Reach` of the plugin's remote capabilities."""
 
     def __init__(
@@ -71,8 +64,8 @@ class IsolatedPlugin:
         policy: ProcessPolicy | None = None,
     ) -> None:
         assert found.manifest is not None and found.folder is not None
+        super().__init__(found.manifest)
         self.found = found
-        self.manifest = found.manifest
         self.policy = policy or ProcessPolicy()
         self.generation = 0
         self.layers: list[str] = []  #: what confines it
@@ -87,9 +80,6 @@ class IsolatedPlugin:
         self._given_up = ""
         self._life: asyncio.Task[None] | None = None
         self._ends: deque[float] = deque(maxlen=self.policy.limit)
-        self._stage_runs: dict[str, Session] = {}
-        self._said: set[tuple[str, type]] = set()
-        self._stage_writes: dict[str, frozenset[type[Event]]] = {}
 
     # -- life ---------------------------------------------------------------------------------
 
@@ -288,80 +278,3 @@ class IsolatedPlugin:
         if model not in known:
             raise Refused(f"The plugin {self.manifest.id!r} asks for the model {model!r}.", "Name it in its manifest.")
         return str(await self._context.models.path(model))
-
-    # -- stages -------------------------------------------------------------------------------
-
-    def _stage_factory(self, name: str) -> Callable[[], Any]:
-        entry = next(stage for stage in self.manifest.stages if stage.name == name)
-        return lambda: _RemoteStage(self, entry)
-
-    def _heard(self, target: str, value: Any) -> None:
-        """An event that a stage over there published: it passes if the manifest says that the stage writes it."""
-        session, allowed = self._stage_runs.get(target), self._stage_writes.get(target, frozenset())
-        if session is not None and type(value) in allowed:
-            session.bus.publish(value)
-        elif session is not None and (target, type(value)) not in self._said:  # said once
-            self._said.add((target, type(value)))
-            log.warning(
-                "plugin %s published %s, which its manifest does not announce", self.manifest.id, type(value).__name__
-            )
-
-    def may_see(self, event: Event) -> bool:
-        """Whether its permissions let it have this event: frames of what it declared, sound if it asked for it."""
-        permissions = self.manifest.permissions
-        if isinstance(event, VideoFrame):
-            return permissions.camera if event.source == "camera" else permissions.screen
-        return permissions.microphone if isinstance(event, AudioIn) else True
-
-
-class _RemoteStage:
-    """A stage whose `run` happens in the plugin's process: events go over, and come back."""
-
-    def __init__(self, plugin: IsolatedPlugin, entry: StageEntry) -> None:
-        self._plugin = plugin
-        self._entry = entry
-
-    async def run(self, session: Session) -> None:
-        """Run it for a session until that closes, the stage ends, or its process does (then it raises)."""
-        plugin, entry = self._plugin, self._entry
-        name = f"stage:{next(_runs)}"
-        boxes = self._subscribe(session)
-        peer = await plugin.peer()
-        plugin._stage_runs[name] = session
-        plugin._stage_writes[name] = frozenset(_EVENTS[one] for one in entry.writes)
-        feeds = [asyncio.ensure_future(self._feed(peer, name, box)) for box in boxes]
-        running = asyncio.ensure_future(peer.call(f"stage:{entry.name}", "run", (name, session.id, session.settings)))
-        try:
-            done, _ = await asyncio.wait((running, *feeds), return_when=asyncio.FIRST_COMPLETED)
-            if running in done:
-                running.result()
-        finally:
-            for task in (running, *feeds):
-                task.cancel()
-            await asyncio.wait((running, *feeds))
-            plugin._stage_runs.pop(name, None)
-            plugin._stage_writes.pop(name, None)
-            for box in boxes:
-                session.bus.unsubscribe(box)
-
-    def _subscribe(self, session: Session) -> list[Mailbox]:
-        """A mailbox each for sound, pictures and the rest, so that none of them holds up another."""
-        kinds = {_EVENTS[name] for name in self._entry.reads} | {SessionClosed}
-        sound, pictures = {AudioIn} & kinds, {VideoFrame} & kinds
-        name = f"{self._plugin.manifest.id}/{self._entry.name}"
-        boxes = [session.bus.subscribe(*(kinds - sound - pictures), capacity=512, overflow=Overflow.LATEST, name=name)]
-        if sound:
-            boxes.append(session.bus.subscribe(*sound, capacity=250, overflow=Overflow.GAP, name=f"{name} sound"))
-        if pictures:
-            boxes.append(
-                session.bus.subscribe(*pictures, capacity=1, overflow=Overflow.LATEST, name=f"{name} pictures")
-            )
-        return boxes
-
-    async def _feed(self, peer: Peer, name: str, box: Mailbox) -> None:
-        async for event in box:
-            if isinstance(event, SessionClosed):
-                return
-            if self._plugin.may_see(event):
-                peer.tell(name, event)
-                await peer.drain()

@@ -17,7 +17,7 @@ class Outcome:
     """What became of one rule."""
 
     rule: str
-    result: Literal["kept", "broken", "skipped"]
+    result: Literal["kept", "broken", "skipped", "warning"]
     detail: str = ""
 
 
@@ -68,13 +68,16 @@ def _store() -> Any:
     return ModelStore.from_config(load_config())
 
 
-def check_apart(package: str | Path, rules: Iterable[str] = (), *, seconds: float = 300.0) -> list[Outcome]:
+def check_apart(
+    package: str | Path, rules: Iterable[str] = (), *, seconds: float = 300.0, with_models: bool = False
+) -> list[Outcome]:
     """`check` in a process of its own, which a plugin may take down: then `survives` is broken."""
     import json
     import subprocess
     import sys
 
     command = [sys.executable, "-m", "omni.host.contract", str(package), *rules]
+    command += ["--with-models"] if with_models else []
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=seconds)
     except subprocess.TimeoutExpired:

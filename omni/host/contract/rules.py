@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import inspect
 import subprocess
 import sys
 import time
@@ -73,7 +74,7 @@ async def import_is_light(subject: Subject) -> None:
         f"print(time.process_time() - start, *[m for m in {HEAVY!r} if m in sys.modules])"
     )
     arguments = [sys.executable, "-c", code, str(subject.folder.parent), module]
-    done = await asyncio.to_thread(subprocess.run, arguments, capture_output=True, text=True, timeout=60)
+    done = await asyncio.to_thread(subprocess.run, arguments, capture_output=True, text=True, timeout=180)
     if done.returncode:
         raise Broken(f"{subject.id}: it can't be imported: {done.stderr.strip().splitlines()[-1:]}")
     seconds, *heavy = done.stdout.split()
@@ -106,6 +107,43 @@ async def registers_what_it_announces(subject: Subject) -> None:
                     raise Broken(f"{manifest.id}: the tool {tool.name!r} has no description.")
     except OmniError as error:
         raise Broken(f"{manifest.id}: it does not load: {error}") from error
+
+
+async def methods_take_what_they_are_given(subject: Subject) -> None:
+    """Every method has the Protocol's parameters, by name, and is async, a stream or plain as the Protocol's is."""
+    async with subject.loaded() as loaded:
+        if not loaded.offers:
+            raise NotApplicable(f"{subject.id} offers no capability")
+        for offer in loaded.offers:
+            try:
+                instance = offer.factory()
+            except OmniError as error:
+                raise NotApplicable(f"{offer.id} can't be made here: {error}") from error
+            for name, kind in {**methods(offer.capability), "open": "call", "close": "call"}.items():
+                if why := signature_fault(getattr(offer.capability, name), getattr(instance, name, None), kind):
+                    raise Broken(f"{subject.id}/{offer.id}: {name} {why}.")
+
+
+def signature_fault(due: Any, method: Any, kind: str) -> str:
+    """What is wrong with a method that stands for the Protocol's `due`; "" when nothing is."""
+    if not callable(method):
+        return "is missing"
+    function = inspect.unwrap(method)
+    is_call, is_stream = inspect.iscoroutinefunction(function), inspect.isasyncgenfunction(function)
+    if kind == "call" and is_stream:
+        return "yields; it has to be awaited and return once"
+    if kind == "stream" and is_call:
+        return "has to be awaited; a stream is an `async def` that yields"
+    if kind == "sync" and (is_call or is_stream):
+        return "is async; the Protocol's is a plain function"
+    parameters = list(inspect.signature(due).parameters.values())[1:]
+    positional = [object()] * sum(one.kind is one.POSITIONAL_OR_KEYWORD for one in parameters)
+    named = {one.name: object() for one in parameters if one.kind is one.KEYWORD_ONLY}
+    try:
+        inspect.signature(method).bind(*positional, **named)
+    except TypeError as error:
+        return f"can't be called as its Protocol is: {error}"
+    return ""
 
 
 async def config_round_trips(subject: Subject) -> None:
@@ -351,6 +389,7 @@ PACKAGE_RULES: tuple[Rule, ...] = (
     manifest_is_complete,
     import_is_light,
     registers_what_it_announces,
+    methods_take_what_they_are_given,
     config_round_trips,
     loading_leaves_nothing_open,
 )
