@@ -26,14 +26,18 @@ from omni_tools.whiteboard.steps import solve
 from omni.capabilities import ChatModel, Embedder, Synthesizer, TextReader, Transcriber, VoiceActivity
 from omni.config import default_models_dir, load_config
 from omni.events import (
+    AudioGap,
     AudioIn,
     AudioOut,
     Drawing,
+    Notice,
     PartialTranscript,
     PlanUpdated,
     Played,
+    SpeechStarted,
     Spoken,
     TurnCommitted,
+    TurnDropped,
     VideoFrame,
 )
 from omni.runtime import Runtime
@@ -145,6 +149,11 @@ class Witness:
             e for e in self.events if isinstance(e, kind) and all(getattr(e, name) == v for name, v in fields.items())
         ]
 
+    def heard(self) -> str:
+        """What was noticed of the microphone, for a failure's message."""
+        kinds = (SpeechStarted, TurnCommitted, TurnDropped, AudioGap, Notice)
+        return "; ".join(repr(e) for e in self.events if isinstance(e, kinds))
+
     def plan(self, turn: int) -> dict[str, Any]:
         return self.of(PlanUpdated, turn=turn)[-1].plan
 
@@ -165,14 +174,14 @@ class Witness:
         return found
 
 
-async def until(condition: Callable[[], Any], seconds: float, what: str) -> Any:
-    """What `condition` gives, as soon as it gives something."""
+async def until(condition: Callable[[], Any], seconds: float, what: str, why: Callable[[], str] = str) -> Any:
+    """What `condition` gives, as soon as it gives something; `why` says more where it does not."""
     try:
         async with asyncio.timeout(seconds):
             while not (value := condition()):
                 await asyncio.sleep(0.02)
     except TimeoutError:
-        raise AssertionError(f"{what} did not happen within {seconds:.0f} s") from None
+        raise AssertionError(f"{what} did not happen within {seconds:.0f} s. {why()}") from None
     return value
 
 
@@ -251,7 +260,9 @@ async def test_a_shown_equation_is_taught_aloud_and_a_question_finds_its_step(ru
         check_lesson(witness, first)
         heard = np.concatenate([np.frombuffer(p.pcm, "<i2") for p in pieces if p.turn == first]).astype(np.float32)
         await microphone.speak(why)
-        second = (await until(lambda: witness.of(TurnCommitted)[1:], 15, "the second question's end"))[0].turn
+        second = (await until(lambda: witness.of(TurnCommitted)[1:], 15, "the second question's end", witness.heard))[
+            0
+        ].turn
         await until(lambda: witness.of(Spoken, turn=second, final=True), 60, "the end of the explanation")
         check_why(witness, second)
         await check_sound(runtime, heard / 32768, pieces[0].rate)
@@ -344,7 +355,9 @@ async def test_the_teacher_in_the_browser(runtime, tmp_path):
             shown = await page.evaluate(SHOWN)
             formulas = [line for line in shown if " equals " in line]
             assert formulas == [op["text"] for d in witness.drawn(first) for op in d.operations if op["op"] == "math"]
-            second = (await until(lambda: witness.of(TurnCommitted)[1:], 60, "the second question's end"))[0].turn
+            second = (
+                await until(lambda: witness.of(TurnCommitted)[1:], 60, "the second question's end", witness.heard)
+            )[0].turn
             await until(lambda: witness.of(Spoken, turn=second, final=True), 60, "the end of the explanation")
             check_why(witness, second)
             assert plain(await page.evaluate(POINTED)) == "x 4"

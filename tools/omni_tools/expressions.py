@@ -287,7 +287,7 @@ def is_expression(text: str, names: tuple[str, ...] = ()) -> bool:
         found = [token.lower() for token in tokens(text)]
     except BadInput:
         return False
-    depth, wanted = 0, True  # `wanted`: an operand has to come next
+    depth, bars, wanted = 0, 0, True  # `wanted`: an operand has to come next
     for token in found:
         if _is_number(token) or token in ("pi", "e", *names):
             if not wanted and _is_number(token):
@@ -297,6 +297,8 @@ def is_expression(text: str, names: tuple[str, ...] = ()) -> bool:
             wanted = True
         elif token == "(":
             depth, wanted = depth + 1, True
+        elif token == "|":
+            bars += 1 if wanted else -1
         elif token in ("+", "-") and wanted:
             continue
         elif wanted:
@@ -307,6 +309,17 @@ def is_expression(text: str, names: tuple[str, ...] = ()) -> bool:
             wanted = True
         elif token not in ("!", "%"):
             return False
-        if depth < 0:
+        if depth < 0 or bars < 0:
             return False
-    return depth == 0 and not wanted
+    return depth == bars == 0 and not wanted
+
+
+def unknowns(text: str) -> set[str] | None:
+    """The letters of an equation or inequality, by its form alone; None where it has not the form of one."""
+    try:
+        letters = {token for token in tokens(text) if len(token) == 1 and token.isalpha() and token not in "eE"}
+    except BadInput:
+        return None
+    sides = re.split(r"<=|>=|[=<>]", _normalise(text))
+    names = tuple(letter.lower() for letter in letters)
+    return letters if len(sides) == 2 and all(is_expression(side, names) for side in sides) else None

@@ -1,11 +1,13 @@
-"""Equations among words: said in a sentence, printed on a sheet, or read off handwriting."""
+"""Equations among words: said in a sentence, printed on a sheet, or read off handwriting.
+
+They are told by their form alone: nothing is computed and no algebra is loaded, for this runs on the event loop.
+"""
 
 from __future__ import annotations
 
 import re
 
-from omni.errors import BadInput
-from omni_tools.expressions import FUNCTIONS, LONGEST, read_equation
+from omni_tools.expressions import FUNCTIONS, LONGEST, unknowns
 
 _PROSE = re.compile(rf"(?!(?:{'|'.join(FUNCTIONS)}|pi|[xyzabc]{{2}})\b)[A-Za-z]{{2,}}", re.IGNORECASE)
 
@@ -44,12 +46,12 @@ def read_equation_off(text: str) -> str | None:
     read are no equation in one unknown.
     """
     found = find_equation(text)
-    if found and len(read_equation(found).free_symbols) == 1:
+    if found and len(unknowns(found) or ()) == 1:
         return found
     for pattern, meant in _MISREAD:
         text = re.sub(pattern, meant, text)
     mended = find_equation(text)
-    return mended if mended and len(read_equation(mended).free_symbols) == 1 else found
+    return mended if mended and len(unknowns(mended) or ()) == 1 else found
 
 
 #: What may stand before an equation on a sheet: "3)", "a.", a bullet.
@@ -65,15 +67,12 @@ def _equation_in(words: list[str]) -> str | None:
         if start and not _LABEL.fullmatch(words[start - 1]):
             return None
         candidate = " ".join(words[start:]).strip(" .,?!")
-        if "=" not in candidate:
+        if not any(sign in candidate for sign in "=<>≤≥＝"):
             return None
         if len(candidate) > LONGEST:
             return candidate
         if candidate[0] in "+*/^=":
             continue
-        try:
-            if read_equation(candidate).free_symbols:
-                return candidate
-        except BadInput:
-            continue
+        if unknowns(candidate):
+            return candidate
     return None

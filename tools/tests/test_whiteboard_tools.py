@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import io
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -295,3 +297,15 @@ def test_a_codebase_is_explained_by_what_its_functions_do(tmp_path):
     found = asyncio.run(ask())
     assert found.value["name"] == "basket_total" and found.value["line"] == 9 and "tax" in found.value["code"]
     assert not found.trusted and found.evidence[0]["file"].endswith("basket.py")
+
+
+def test_reading_a_request_for_the_board_loads_no_algebra():
+    code = (
+        "import sys; from omni_tools.whiteboard.drawing import _problem_in, _functions_in;"
+        "assert _problem_in('show me how to work out two x plus six equals fourteen') == {'problem': '2 x + 6 = 14'};"
+        "assert _problem_in('how do I solve |x - 2| = 3') == {'problem': '|x - 2| = 3'};"
+        "assert _problem_in('solve minus 3 x < 12 for me') == {'problem': '- 3 x < 12'};"
+        "assert _functions_in('plot x squared minus two') == {'functions': ['x ^2 - 2']};"
+        "assert _functions_in('draw a house') is None; assert 'sympy' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

@@ -14,7 +14,7 @@ from omni.errors import BadInput, CapabilityUnavailable
 from omni.host.hookspecs import PluginContext
 from omni.planner.plan import Say
 from omni.tools import Effect, Tool, ToolContext, ToolResult, tool
-from omni_tools.expressions import read_expression
+from omni_tools.expressions import is_expression
 from omni_tools.paper import find_equation, read_equation_off
 from omni_tools.spoken import digits
 from omni_tools.whiteboard import operations as ops
@@ -260,10 +260,7 @@ def _functions_in(request: str) -> dict[str, Any] | None:
         words = words[: ranged.start()]
     functions = [part.strip(" .?!") for part in re.split(r"\s+and\s+|,", words)]
     functions = [re.sub(r"^(?:y|f\(x\)|f of x)\s*=\s*", "", f) for f in functions if f]
-    try:
-        if any({str(s) for s in read_expression(function).free_symbols} - {"x"} for function in functions):
-            return None
-    except BadInput:
+    if not all(is_expression(function, ("x",)) for function in functions):
         return None
     return {"functions": functions[:4], **span} if functions else None
 
