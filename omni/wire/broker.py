@@ -1,0 +1,128 @@
+"""The embedded broker: amqtt in a process of its own, so that its work is not done on Omni's event loop.
+
+amqtt 0.12 speaks MQTT 3.1.1: without message expiry and without shared subscriptions, so a host that finds it
+names the worker of each request itself. For MQTT 5 run Mosquitto or another broker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import json
+import subprocess
+import sys
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from omni.airgap import is_loopback
+from omni.errors import Busy, ConfigError, PluginError
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerOrder:
+    """How the embedded broker listens. Port 0 takes a free one."""
+
+    host: str = "127.0.0.1"
+    port: int = 1883
+    username: str = ""
+    password: str = ""
+    certfile: str = ""
+    keyfile: str = ""
+
+    def check(self) -> None:
+        """Raise `ConfigError` for what would let anybody in."""
+        if not is_loopback(self.host) and not self.password:
+            raise ConfigError(
+                f"The embedded broker would listen on {self.host} for everybody.",
+                "Set remote.username and remote.password, or let it listen on 127.0.0.1.",
+            )
+        if bool(self.certfile) != bool(self.keyfile):
+            raise ConfigError("TLS needs a certificate and its key.", "Set remote.certfile and remote.keyfile.")
+
+
+class EmbeddedBroker:
+    """`await EmbeddedBroker.start(order)`, then `.port`; `await stop()`."""
+
+    def __init__(self, process: asyncio.subprocess.Process, port: int) -> None:
+        self._process = process
+        self.port = port
+
+    @classmethod
+    async def start(cls, order: BrokerOrder, seconds: float = 30.0) -> EmbeddedBroker:
+        """Start it. Raises `Busy` when the port is taken, `PluginError` when it does not come up."""
+        order.check()
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "omni.wire.broker", stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL, start_new_session=True,
+        )  # fmt: skip
+        assert process.stdin is not None and process.stdout is not None
+        said: dict[str, Any] = {}
+        try:
+            process.stdin.write(json.dumps(asdict(order)).encode() + b"\n")
+            async with asyncio.timeout(seconds):
+                await process.stdin.drain()
+                said = json.loads(await process.stdout.readline() or b"{}")
+        except (TimeoutError, ConnectionError, ValueError) as error:
+            said = {"error": f"it did not come up ({type(error).__name__})"}
+        finally:
+            if "port" not in said:
+                if process.returncode is None:
+                    process.kill()
+                await process.wait()
+        if "port" in said:
+            return cls(process, said["port"])
+        reason = said.get("error", "its process ended")
+        if "in use" in reason:
+            raise Busy(f"Port {order.port} is taken.", "Set remote.port, or use the broker that is there.")
+        raise PluginError(f"The embedded broker can't be started: {reason}.", "Is amqtt installed?")
+
+    async def stop(self) -> None:
+        """End it. Idempotent."""
+        if self._process.returncode is None:
+            self._process.terminate()
+            try:
+                await asyncio.wait_for(self._process.wait(), 3.0)
+            except TimeoutError:
+                self._process.kill()
+                await self._process.wait()
+
+
+async def _serve(order: BrokerOrder) -> None:
+    import logging
+    import socket
+
+    logging.disable(logging.CRITICAL)
+    from amqtt.broker import Broker
+
+    port = order.port
+    family = socket.AF_INET6 if ":" in order.host else socket.AF_INET
+    with socket.socket(family) as probe:  # the broker itself does not say which port it took, nor that it got none
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind((order.host, port))
+        port = probe.getsockname()[1]
+    host = f"[{order.host}]" if ":" in order.host else order.host
+    listener: dict[str, Any] = {"type": "tcp", "bind": f"{host}:{port}"}
+    if order.certfile:
+        listener |= {"ssl": True, "certfile": order.certfile, "keyfile": order.keyfile}
+    plugins: dict[str, Any] = {"amqtt.plugins.authentication.AnonymousAuthPlugin": {"allow_anonymous": True}}
+    if order.password:
+        plugins = {"omni.wire.broker_auth.OnePassword": {"username": order.username, "password": order.password}}
+    broker = Broker({"listeners": {"default": listener}, "timeout_disconnect_delay": 2, "plugins": plugins})
+    await broker.start()
+    print(json.dumps({"port": port}), flush=True)
+    await asyncio.Event().wait()
+
+
+def main() -> None:
+    """Read the order from stdin, listen, and say the port (or what went wrong) in one line of JSON."""
+    if sys.platform.startswith("linux"):
+        ctypes.CDLL(None).prctl(1, 9)  # PR_SET_PDEATHSIG, SIGKILL: it ends with Omni
+    try:
+        asyncio.run(_serve(BrokerOrder(**json.loads(sys.stdin.readline()))))
+    except Exception as error:
+        print(json.dumps({"error": f"{type(error).__name__}: {error}"}), flush=True)
+        raise SystemExit(1) from None
+
+
+if __name__ == "__main__":
+    main()
