@@ -117,17 +117,16 @@ def main() -> int:
     card.data([path for path, _ in speech_files(args.data)], args.data)
     rng = random.Random(args.seed)
 
-    def shuffled(text, *, falling=0.0):
+    def shuffled(text):
         words = text.rstrip(".?!,").split()
         rng.shuffle(words)
-        return silence_needed(" ".join(words) + rng.choice([".", "", "?"]), falling=-falling)
+        return silence_needed(" ".join(words) + rng.choice([".", "", "?"]))
 
     methods = {
         "adaptive": silence_needed,
-        "fixed 0.7 s": lambda text, *, falling=0.0: 0.7,
-        "fixed 0.2 s": lambda text, *, falling=0.0: 0.2,
+        "fixed 0.7 s": lambda text: 0.7,
+        "fixed 0.2 s": lambda text: 0.2,
         "shuffled words": shuffled,
-        "no prosody": lambda text, *, falling=0.0: silence_needed(text),
     }
     found = {name: summary(run_virtual(play(models, method, turns)), turns) for name, method in methods.items()}
     card.table(
@@ -138,7 +137,7 @@ def main() -> int:
     card.figures = found["adaptive"]
     fixed = ("fixed 0.7 s", "fixed 0.2 s")
     card.baseline = {f"{name}: {key}": value for name in fixed for key, value in found[name].items()}
-    card.control = {f"{name}: {key}": found[name][key] for name in ("shuffled words", "no prosody")
+    card.control = {f"{name}: {key}": found[name][key] for name in ("shuffled words",)
                     for key in ("cut_offs", "needless_wait_s")}  # fmt: skip
     card.expect("cut_offs", "<=", max(found["fixed 0.7 s"]["cut_offs"], 0.01))
     card.expect("needless_wait_s", "<=", found["fixed 0.7 s"]["needless_wait_s"])

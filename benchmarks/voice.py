@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import re
 import statistics
 import sys
 import time
@@ -203,6 +204,12 @@ def main() -> int:
     card = Card("voice", args)
     results, naive, files = asyncio.run(measure(args))
     card.data(files, args.data)
+    from omni_speech.number_words import cardinal
+
+    def in_words(text: str) -> str:
+        """"8" and "eight" are the same word."""
+        return re.sub(r"\d+", lambda m: cardinal(int(m.group())), text)
+
     clean = jiwer.Compose([jiwer.ToLowerCase(), jiwer.RemovePunctuation(), jiwer.RemoveMultipleSpaces(), jiwer.Strip()])
     first = [r.first_sound_s for r in results if r.first_sound_s is not None]
     barge = [r.barge_in_s for r in results if r.barge_in_s is not None]
@@ -215,7 +222,7 @@ def main() -> int:
         "barge_in_s": percentile(barge, 0.95),
         "barge_in_p50_s": percentile(barge, 0.5),
         "barge_ins_heard": len(barge) / max(1, asked_to_stop),
-        "wer": jiwer.wer([clean(r.said) for r in results], [clean(r.heard) or "-" for r in results]),
+        "wer": jiwer.wer([clean(r.said) for r in results], [clean(in_words(r.heard)) or "-" for r in results]),
         "cut_offs": sum(r.commits > 1 for r in results),
         "needless_wait_s": statistics.mean(r.wait_s for r in results if r.wait_s is not None),
         "turns": len(results),

@@ -12,8 +12,8 @@ import re
 FIRST_MINIMUM = 12
 COMMA_MINIMUM = 48
 #: Words after which a first clause may end before a connective, and after which it ends in any case.
-FIRST_WORDS = 4
-FIRST_WORDS_AT_MOST = 6
+FIRST_WORDS = 3
+FIRST_WORDS_AT_MOST = 5
 #: A clause never grows beyond this many characters.
 MAXIMUM = 220
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from omni.capabilities import SpeechChunk
 from omni.errors import BadInput, ModelMissing
-from omni_speech.onnx_voice import ClauseTimes, fade_edges, load_with_output, word_times
+from omni_speech.onnx_voice import ClauseTimes, fade_edges, load_with_output, without_lead, word_times
 from omni_speech.phonemes import Phonemizer, Pronounced
 from omni_speech.piper import pieces
 from omni_speech.worker import Ticket, Worker
@@ -126,4 +126,5 @@ class KokoroVoice:
         audio = np.clip(outputs[0].reshape(-1).astype(np.float32), -1.0, 1.0)
         durations = outputs[1].reshape(-1).astype(np.float32) if self._timed else np.ones(len(tokens), np.float32)
         times = word_times(words, owners, durations, audio.size / self.rate)
+        audio, times = without_lead(audio, self.rate, times)
         return SpeechChunk(fade_edges(audio, self.rate), self.rate, times)

@@ -114,3 +114,21 @@ def fade_edges(audio: NDArray[np.float32], rate: int) -> NDArray[np.float32]:
         audio[:ramp] *= slope
         audio[-ramp:] *= slope[::-1]
     return audio
+
+
+#: Sound below this share of full scale before the first word is silence; this much of it stays, so that nothing is cut.
+_LEAD_LEVEL = 0.008
+_LEAD_KEPT_S = 0.02
+
+
+def without_lead(
+    audio: NDArray[np.float32], rate: int, times: tuple[tuple[str, float, float], ...]
+) -> tuple[NDArray[np.float32], tuple[tuple[str, float, float], ...]]:
+    """The audio without the silence the voice begins with, and the word times moved with it.
+
+    A tenth of a second of silence in front of every answer would be a tenth of a second that somebody waits.
+    """
+    loud = np.flatnonzero(np.abs(audio) > _LEAD_LEVEL)
+    cut = max(0, int(loud[0]) - int(_LEAD_KEPT_S * rate)) if loud.size else 0
+    moved = cut / rate
+    return audio[cut:], tuple((word, max(0.0, start - moved), max(0.0, end - moved)) for word, start, end in times)

@@ -16,7 +16,7 @@ import numpy as np
 
 from omni.capabilities import SpeechChunk
 from omni.errors import ModelMissing
-from omni_speech.onnx_voice import ClauseTimes, fade_edges, load_with_output, word_times
+from omni_speech.onnx_voice import ClauseTimes, fade_edges, load_with_output, without_lead, word_times
 from omni_speech.phonemes import Phonemizer, Pronounced
 from omni_speech.worker import Ticket, Worker
 
@@ -105,9 +105,9 @@ class PiperVoice:
         })  # fmt: skip
         audio = np.clip(outputs[0].reshape(-1).astype(np.float32), -1.0, 1.0)
         durations = outputs[1].reshape(-1) if self._timed else np.ones(len(tokens), np.float32)
-        return SpeechChunk(
-            fade_edges(audio, self.rate), self.rate, word_times(words, owners, durations, audio.size / self.rate)
-        )
+        times = word_times(words, owners, durations, audio.size / self.rate)
+        audio, times = without_lead(audio, self.rate, times)
+        return SpeechChunk(fade_edges(audio, self.rate), self.rate, times)
 
     def _tokens(self, words: list[Pronounced]) -> tuple[list[int], list[int]]:
         """Phoneme ids as the model was trained on them, each followed by the pad; and which word each belongs to."""

@@ -26,7 +26,6 @@ from omni.session import Session
 from omni_speech.backchannel import is_stop
 from omni_speech.endpointing import silence_needed
 from omni_speech.hearing import RATE, Utterance
-from omni_speech.prosody import fall
 from omni_speech.recogniser import Job
 
 #: The probability that starts speech, and the lower one that ends it.
@@ -38,12 +37,12 @@ class Pauses:
     """When what happens, in seconds of silence; and how often partials are recognised."""
 
     recognise_s: float = 0.10  #: the tail is recognised before it is certain that this is a pause
-    speculate_s: float = 0.20
+    speculate_s: float = 0.17
     nothing_s: float = 0.60  #: without a word by then it was noise
     first_partial_s: float = 0.8
     partial_every_s: float = 0.7
     resume_frames: int = 2  #: frames of voice after a pause that count as speech again
-    endpoint: Callable[..., float] = silence_needed  #: (text, falling=) -> seconds
+    endpoint: Callable[[str], float] = silence_needed  #: the seconds that a text needs
 
 
 class TurnTaker:
@@ -204,7 +203,7 @@ class TurnTaker:
         if not job.final or job.key[1] != self._spoken_until:
             return
         self._final = text
-        self._needed = self._pauses.endpoint(text, falling=fall(self._utterance.speech(self._spoken_until)))
+        self._needed = self._pauses.endpoint(text)
         if self._paused or self._forced:
             self._consider((self._utterance.samples - self._spoken_until) / RATE)
 
