@@ -14,6 +14,7 @@ class VisionPlugin:
         from omni_vision.composed import MODELS, ComposedVision
         from omni_vision.conse import TextSpaceImages
         from omni_vision.dual_encoder import DualEncoder
+        from omni_vision.label_space import LabelSpace
         from omni_vision.pooled import PooledFeatures
         from omni_vision.reader import RapidReader
         from omni_vision.vlm import VlmVision, load
@@ -50,6 +51,15 @@ class VisionPlugin:
                 lambda: TextSpaceImages(context.host, lambda image: composed.perceive(image, "fast")),
                 priority=-10,  # whoever asks for text alone gets the text model
                 features={"space": "text", "images": True, "dimension": 384},
+                deadline_s=300,
+                models=MODELS,
+            ),
+            Offer(
+                Embedder,
+                "labels",
+                lambda: LabelSpace(context.host, lambda image: composed.perceive(image, "fast")),
+                priority=-10,
+                features={"space": "labels", "images": True, "dimension": 1080},
                 deadline_s=300,
                 models=MODELS,
             ),
