@@ -44,6 +44,7 @@ _SCHEMA: dict[str, Any] = {
     "required": ["quote", "passage", "answered", "answer"],
     "additionalProperties": False,
 }
+_KINDS = {"quote": str, "passage": int, "answered": bool, "answer": str}
 _TASK = (
     "You answer questions from numbered passages of documents. Copy the words that answer the question from one passage "
     "exactly into quote, with the number of that passage. Then say in answered whether they really answer it, and give the answer "
@@ -232,6 +233,8 @@ async def _worded(host: Any, question: str, shown: Sequence[Hit], answer: Answer
             )
         ]
         said = json.loads("".join(parts))
+        if not isinstance(said, dict) or any(not isinstance(said.get(key), kind) for key, kind in _KINDS.items()):
+            raise ValueError("not what was asked for")
     except (OmniError, ValueError) as error:
         log.info("the answer is in the document's own words: %s", error)
         return

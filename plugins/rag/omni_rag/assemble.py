@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from omni_rag.geometry import Box, area, centre_in, overlap, x_overlap
+from omni_rag.geometry import Box, area, centre_in, overlap, turned, x_overlap
 from omni_rag.layout import joined, paragraphs, reading_order
 from omni_rag.page import Block, Line, Page
 from omni_rag.tables import describe
@@ -34,6 +34,33 @@ def assemble(
         if block.kind == "table":
             describe(block)
     return Page(number, width, height, [blocks[i] for i in reading_order([block.box for block in blocks])])
+
+
+def assemble_turned(
+    number: int,
+    width: float,
+    height: float,
+    lines: Sequence[Line],
+    tables: list[Block],
+    figures: Sequence[Box],
+    quarters: int,
+) -> Page:
+    """The same for a page whose text is turned counter-clockwise by quarters: read upright, boxes as it is shown."""
+    if not quarters:
+        return assemble(number, width, height, lines, tables, figures)
+    upright = (height, width) if quarters % 2 else (width, height)
+    for line in {id(line): line for line in [*lines, *(line for table in tables for line in table.lines)]}.values():
+        line.box = turned(line.box, quarters, width, height)
+    for table in tables:
+        table.box = turned(table.box, quarters, width, height)
+        table.row_boxes = [turned(box, quarters, width, height) for box in table.row_boxes]
+    page = assemble(number, *upright, lines, tables, [turned(box, quarters, width, height) for box in figures])
+    for block in page.blocks:
+        block.box = turned(block.box, 4 - quarters, *upright)
+        block.row_boxes = [turned(box, 4 - quarters, *upright) for box in block.row_boxes]
+    for line in {id(line): line for block in page.blocks for line in block.lines}.values():
+        line.box = turned(line.box, 4 - quarters, *upright)
+    return Page(number, width, height, page.blocks)
 
 
 def _give_captions(blocks: list[Block]) -> None:

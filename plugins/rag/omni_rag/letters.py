@@ -28,11 +28,14 @@ class _Letter:
     angle: int  #: quarters by which it is turned counter-clockwise on the page as shown
 
 
-def lines_of(page: Any) -> list[Line]:
-    """The lines of a `pypdfium2.PdfPage`, in the order they were drawn."""
+def lines_of(page: Any) -> tuple[list[Line], int]:
+    """The lines of a `pypdfium2.PdfPage` in the order they were drawn, and by how many quarters most of them are turned.
+
+    A line's box is that on the page as it is shown.
+    """
     letters = _letters(page)
     if not letters:
-        return []
+        return [], 0
     width, height = page.get_size()
     lines: list[Line] = []
     for angle in sorted({letter.angle for letter in letters}):
@@ -46,13 +49,7 @@ def lines_of(page: Any) -> list[Line]:
             for line in found:
                 line.box = turned(line.box, 4 - angle, *upright)
         lines.extend(found)
-    return lines
-
-
-def sideways(page: Any) -> int:
-    """Quarters by which most of the text is turned on the page as shown; 0 for an upright page."""
-    angles = Counter(letter.angle for letter in _letters(page))
-    return angles.most_common(1)[0][0] if angles else 0
+    return lines, Counter(letter.angle for letter in letters).most_common(1)[0][0]
 
 
 def _letters(page: Any) -> list[_Letter]:

@@ -112,7 +112,7 @@ def _parse_pdf(path: Path, first: int) -> Iterator[dict[str, Any]]:
 
 
 def _page(document: Any, index: int, path: Path, plumber: list[Any]) -> dict[str, Any]:
-    from omni_rag.assemble import assemble
+    from omni_rag.assemble import assemble_turned
     from omni_rag.drawings import drawn_on, figures
     from omni_rag.geometry import area
     from omni_rag.letters import lines_of
@@ -120,7 +120,7 @@ def _page(document: Any, index: int, path: Path, plumber: list[Any]) -> dict[str
 
     page = document[index]
     width, height = page.get_size()
-    lines, drawn = lines_of(page), drawn_on(page)
+    (lines, sideways), drawn = lines_of(page), drawn_on(page)
     letters = sum(len(line.text) for line in lines)
     readable = sum(c.isalnum() or c in ".,;:-()" for line in lines for c in line.text if c.isascii() or c.isalpha())
     if letters and readable < 0.4 * letters:
@@ -155,7 +155,7 @@ def _page(document: Any, index: int, path: Path, plumber: list[Any]) -> dict[str
     pictures = [{"box": box, **_jpeg(page, box)} for box in crops]
     scanned = bool(crops) and letters < FEW_LETTERS
     if not crops:
-        whole = assemble(index + 1, width, height, lines, tables, boxes)
+        whole = assemble_turned(index + 1, width, height, lines, tables, boxes, sideways)
         return {"type": "page", "page": whole.as_json(), "crops": []}
     parts = {
         "number": index + 1, "width": width, "height": height, "scanned": scanned,
