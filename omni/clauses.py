@@ -11,9 +11,11 @@ import re
 #: Characters a first clause needs before a comma may end it, and that any clause needs.
 FIRST_MINIMUM = 12
 COMMA_MINIMUM = 48
-#: Words after which a first clause may end before a connective, and after which it ends in any case.
-FIRST_WORDS = 3
-FIRST_WORDS_AT_MOST = 5
+#: Words after which the first and the second clause may end before a connective, and after which they end in any case:
+#: the first so that sound starts early, the second so that it is there when the first is over.
+OPENINGS = ((3, 6), (6, 12))
+#: Words that must be there to start in a hurry.
+HURRIED_WORDS = 3
 #: A clause never grows beyond this many characters.
 MAXIMUM = 220
 
@@ -56,6 +58,16 @@ class ClauseSplitter:
                 self._count += 1
         return clauses
 
+    def hurry(self) -> list[str]:
+        """The words so far as a first clause, if there are a few: for when writing is slow and somebody waits."""
+        words = list(re.finditer(r"\S+(?=\s)", self._pending))
+        if self._count or len(words) < HURRIED_WORDS or self._pending.count("`"):
+            return []
+        cut = words[-1].end()
+        clause, self._pending = self._pending[:cut], self._pending[cut:].lstrip(" ")
+        self._count += 1
+        return [clause]
+
     def flush(self) -> list[str]:
         """The rest, when no more text comes."""
         rest, self._pending = self._pending, ""
@@ -73,17 +85,16 @@ class ClauseSplitter:
         for match in _PAUSE.finditer(text):
             if match.end() >= minimum:
                 return match.end()
-        if self._count == 0 and (cut := _opening(text)) is not None:
+        if self._count < len(OPENINGS) and (cut := _opening(text, *OPENINGS[self._count])) is not None:
             return cut
         if len(text) > MAXIMUM and (space := text.rfind(" ", 0, MAXIMUM)) > 0:
             return space
         return None
 
 
-def _opening(text: str) -> int | None:
-    """Where a first clause without any mark may end: before a connective, so that the voice can start early."""
-    words = list(re.finditer(r"\S+(?=\s)", text))
-    for number, word in enumerate(words):
-        if number >= FIRST_WORDS_AT_MOST or (number >= FIRST_WORDS and _CONNECTIVE.match(word.group())):
+def _opening(text: str, at_least: int, at_most: int) -> int | None:
+    """Where a clause without any mark may end: before a connective, so that the voice can start early."""
+    for number, word in enumerate(re.finditer(r"\S+(?=\s)", text)):
+        if number >= at_most or (number >= at_least and _CONNECTIVE.match(word.group())):
             return word.start()
     return None

@@ -34,6 +34,8 @@ CLAUSE_QUEUE = 4
 SILENT_SPEAKER_S = 4.0
 #: Seconds the loudspeaker gets to say where it stopped after a flush.
 FLUSH_REPORT_S = 0.4
+#: Seconds after the first word when the first clause is spoken as far as it goes.
+HURRY_S = 0.2
 #: Seconds without a first word before Omni says that it is still thinking.
 SLOW_S = 6.0
 #: Seconds one piece of sound lasts on the wire.
@@ -87,6 +89,7 @@ class Reply:
         self._stopped_at = asyncio.Event()
         self._started = session.clock.now()
         self._first_text = True
+        self._wrote_at = 0.0  #: when the first text came
         self._task: asyncio.Task[None] | None = None
         self._shown = ""  #: what went out as text because no voice could say it
 
@@ -194,6 +197,7 @@ class Reply:
             async for say in self._planner.answer(self.session, self.request):
                 if self._first_text:
                     self._first_text = False
+                    self._wrote_at = self.session.clock.now()
                     self._timing("first_text", self._started)
                     self._publish(Notice, topic="thinking", text="")
                 self.text += say.text
@@ -206,7 +210,10 @@ class Reply:
                         await self._clauses.put((clause, ()))
                     await self._clauses.put((say.text, say.drawing))
                     continue
-                for clause in splitter.feed(say.text):
+                clauses = splitter.feed(say.text)
+                if not clauses and self.session.clock.now() - self._wrote_at > HURRY_S:
+                    clauses = splitter.hurry()
+                for clause in clauses:
                     await self._clauses.put((clause, ()))
         except Exception as error:
             if not isinstance(error, OmniError):

@@ -110,6 +110,14 @@ def test_an_endless_sentence_is_cut_between_words() -> None:
     assert clauses and all(len(c) <= 220 and set(c.split()) == {"word"} for c in clauses)
 
 
+def test_in_a_hurry_the_first_words_are_spoken_as_they_are() -> None:
+    splitter = ClauseSplitter()
+    assert splitter.feed("He might ") == [] and splitter.hurry() == []
+    assert splitter.feed("have ") == [] and splitter.hurry() == ["He might have"]
+    assert splitter.feed("been happy too ") == [] and splitter.hurry() == []
+    assert splitter.flush() == ["been happy too "]
+
+
 def test_markup_is_not_spoken() -> None:
     assert speakable("**Bold** and `code`, see [the page](http://x/y).") == "Bold and code, see the page."
     assert speakable("Look:\n```python\nx = 1\n```\n- done") == "Look: done"
