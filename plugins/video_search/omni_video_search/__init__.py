@@ -1,0 +1,1 @@
+"""Find the moment in a video: what was said, shown, written and heard."""
