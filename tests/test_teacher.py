@@ -50,6 +50,18 @@ pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(240)]
 EQUATION = "2x + 6 = 14"
 QUESTION = "How do I solve this?"
 WHY = "Why did you divide by two?"
+BASKET = '''"""The basket."""
+
+
+def add(items, item):
+    """Put one more thing in."""
+    return [*items, item]
+
+
+def basket_total(items, tax=0.19):
+    net = sum(item.price * item.amount for item in items)
+    return round(net * (1 + tax), 2)
+'''
 #: A drawing may appear this much later than the first sound of its sentence.
 SYNCHRONY_S = 0.5
 MIC_RATE = 48_000
@@ -222,7 +234,8 @@ async def runtime(tmp_path, monkeypatch):
     """The real runtime on the models of this machine, with a data folder of its own."""
     monkeypatch.setenv("OMNI__MODELS__DIR", str(default_models_dir()))
     monkeypatch.setenv("OMNI_HOME", str(tmp_path / "home"))
-    settings = load_config({"models.fetch": False, "models.threads": 2})
+    granted = {"plugins.tools.roots": [str(tmp_path / "code")]}
+    settings = load_config({"models.fetch": False, "models.threads": 2, **granted})
     runtime = Runtime(settings, only={"speech", "language", "vision", "visual_chat", "tools"})
     missing = [model for model in NEEDED if runtime.store.state(model) != "installed"]
     if missing:
@@ -280,6 +293,24 @@ async def check_sound(runtime: Runtime, sound: np.ndarray, rate: int) -> None:
     audio = soxr.resample(sound[-6 * rate :], rate, 16_000).astype(np.float32)
     text = (await runtime.host.get(Transcriber).transcribe(audio)).text
     assert re.search(r"x\s*(?:equals|is|=)\s*(?:4|four)", text.lower()), text
+
+
+async def test_a_function_of_an_open_codebase_is_found_and_explained(runtime, tmp_path):
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "basket.py").write_text(BASKET)
+    (tmp_path / "code" / "mail.py").write_text("def send(address, text):\n    print(address, text)\n")
+    conversation = await runtime.open_session({"voice": False, "off_the_record": True})
+    try:
+        witness = Witness(conversation.session)
+        await conversation.say("explain the function that computes the total")
+        (answer,) = await until(lambda: witness.of(Spoken, final=True), 120, "the explanation")
+        steps = witness.plan(answer.turn)["steps"]
+        assert [step["tool"] for step in steps] == ["explain_code"]
+        step = steps[0]
+        assert step["state"] == "done" and "basket.py" in step["preview"]
+        assert re.search(r"total", answer.text) and re.search(r"tax|price|amount", answer.text), answer.text
+    finally:
+        await runtime.close_session(conversation.session.id)
 
 
 # --- in a browser -------------------------------------------------------------------------------------------------

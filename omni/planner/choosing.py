@@ -127,7 +127,7 @@ class Chooser:
     async def choose(self, route: Route, tools: dict[str, Tool], ask: AskJson) -> tuple[str, str]:
         """The tool for one part and how it was chosen."""
         decided = route.decided
-        if decided and decided != NONE and not _finds_nothing(tools[decided], route.text):
+        if decided and decided != NONE and not finds_nothing(tools[decided], route.text):
             return decided, "example"
         if spoken := speaks_for(route, tools):
             return spoken, "words"
@@ -135,7 +135,7 @@ class Chooser:
             # Small models hardly ever say "none", and asking costs the person seconds of silence: where plain talk
             # is the nearest and no tool reads anything out of the words, the examples are believed.
             return NONE, "example"
-        names = [n for n in route.short_list() if n == route.best or not _finds_nothing(tools[n], route.text)]
+        names = [n for n in route.short_list() if n == route.best or not finds_nothing(tools[n], route.text)]
         return await self._ask_which(route, names, tools, ask), "model"
 
     async def _ask_which(self, route: Route, names: Sequence[str], tools: dict[str, Tool], ask: AskJson) -> str:
@@ -235,7 +235,7 @@ def _reads(tool: Tool, words: str) -> bool:
     return tool.extract is not None and bool(tool.extract(words))
 
 
-def _finds_nothing(tool: Tool, words: str) -> bool:
+def finds_nothing(tool: Tool, words: str) -> bool:
     """Whether a tool that only reads what is meant for it reads nothing here."""
     return tool.extract is not None and _is_selective(tool) and tool.extract(words) is None
 

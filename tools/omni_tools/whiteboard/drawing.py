@@ -238,7 +238,8 @@ def _problem_in(request: str) -> dict[str, Any] | None:
     if equation:
         return {"problem": equation}
     shown = re.search(
-        r"\b(this|that|it|the (?:problem|equation|sheet|paper|page|exercise|homework|board))\b", request.lower()
+        r"\b(this|that(?! \w+s\b)|it|the (?:problem|equation|sheet|paper|page|exercise|homework|board))\b",
+        request.lower(),
     )
     return {} if shown else None
 
