@@ -80,7 +80,7 @@ class Panel:
 
     `module` is the JavaScript file (in the folder `static`) that defines the custom element `omni-ID`.
     `handlers` answer the panel's calls (`omni.call(method, params)`), JSON in, JSON out;
-    `media(name)` gives the bytes and type of `/plugins/ID/media/NAME`.
+    `media(name)` gives the bytes, or the path of a file that is streamed, and the type of `/plugins/ID/media/NAME`.
     """
 
     id: str
@@ -89,7 +89,7 @@ class Panel:
     module: str = "panel.js"
     icon: str = ""  #: inline SVG
     handlers: dict[str, Callable[[dict[str, Any]], Awaitable[Any]]] = field(default_factory=dict)
-    media: Callable[[str], Awaitable[tuple[bytes, str]]] | None = None
+    media: Callable[[str], Awaitable[tuple[bytes | Path, str]]] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -144,6 +144,10 @@ async def plugin_media(request: Request) -> Any:
     for panel in _panels_of(request):
         if panel.media is not None:
             data, mime = await panel.media(request.path_params["name"])
+            if isinstance(data, Path):  # streamed from disk, ranges too: a film does not fit in memory
+                if not data.is_file():
+                    raise NotThere(f"{data.name} is not there any more.", "Plug its drive in.")
+                return FileResponse(data, media_type=mime, headers={"content-security-policy": "sandbox"})
             return _ranged(request, data, mime)
     raise NotThere("The plugin shows no media.", "Reload the page.")
 
