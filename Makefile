@@ -38,10 +38,11 @@ lint:  ## check style and the import contracts
 	$(VENV)/ruff check .
 	$(VENV)/lint-imports
 
-dist:  ## build the wheels of Omni and of every member into dist/
+dist:  ## build sdist and wheel of Omni and of every member into dist/
+	@rm -rf dist
 	@for folder in . memory tools plugins/*; do \
 	  if [ -f $$folder/pyproject.toml ]; then \
-	    $(VENV)/python -m build --wheel --no-isolation --outdir dist $$folder || exit 1; fi; done
+	    $(VENV)/python -m build --no-isolation --outdir dist $$folder || exit 1; fi; done
 
 clean:  ## remove what was built; models and your data stay
 	rm -rf build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache

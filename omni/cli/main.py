@@ -19,7 +19,16 @@ INTERRUPTED = 130
 def _version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"omni {__version__}")
+        for name, number in sorted(_members()):
+            typer.echo(f"{name} {number}")
         raise typer.Exit
+
+
+def _members() -> set[tuple[str, str]]:
+    """(name, version) of every distribution that brings a plugin."""
+    from importlib.metadata import entry_points
+
+    return {(entry.dist.name, entry.dist.version) for entry in entry_points(group="omni.plugins") if entry.dist}
 
 
 app = typer.Typer(
