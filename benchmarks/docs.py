@@ -1,0 +1,222 @@
+"""Does it find the page, cite the box, and refuse what the documents do not say?
+
+`docs_questions.toml` holds questions written by reading the pages. `page_hit@k`: the right page of the right document
+among the first k pages; `box_hit`: the first citation is on the right page and overlaps the evidence box by IoU >= 0.5
+(evidence boxes: see the file); `refused_right`: the share of unanswerable questions that are refused. The baseline is
+BM25 over the text layer of whole pages; the control gives each question another question's page.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import math
+import random
+import re
+import sys
+import tempfile
+import time
+import tomllib
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from card import Card, arguments
+
+QUESTIONS = Path(__file__).with_name("docs_questions.toml")
+PLUGINS = {"rag", "vision", "language"}
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question, where its answer stands, and the evidence's box where one is known."""
+
+    text: str
+    document: str
+    page: int
+    kind: str
+    box: tuple[float, float, float, float] | None
+
+
+def questions(path: Path, folder: Path) -> tuple[list[Question], list[str]]:
+    """(answerable, unanswerable) of a questions file."""
+    data = tomllib.loads(path.read_text(encoding="utf-8"))
+    names = {pdf.name for pdf in folder.rglob("*.pdf")}
+    found = [Question(one["q"], one["doc"], one["page"], one["kind"], evidence(one, folder)) for one in data["answerable"]]
+    return [one for one in found if one.document in names], data["unanswerable"]
+
+
+def evidence(one: dict[str, Any], folder: Path) -> tuple[float, float, float, float] | None:
+    """The evidence's box, from the upper left corner of the page; None where nothing says it."""
+    if "box" in one:
+        return tuple(one["box"])
+    truth = next(iter(folder.rglob(Path(one["doc"]).stem + ".json")), None)
+    if truth is None or not {"find", "table", "picture"} & set(one):
+        return None
+    data = json.loads(truth.read_text(encoding="utf-8"))
+    height = data["pages"][str(one["page"])]["size"]["height"]
+    if "find" in one:
+        wanted = squeezed(one["find"])
+        items = [item for item in data["texts"] if wanted in squeezed(item["text"])]
+    else:
+        items = data["tables" if "table" in one else "pictures"]
+    boxes = []
+    for item in items:
+        for place in item["prov"]:
+            if place["page_no"] == one["page"]:
+                box = place["bbox"]
+                up = box["coord_origin"] == "BOTTOMLEFT"
+                top, bottom = (height - box["t"], height - box["b"]) if up else (box["t"], box["b"])
+                boxes.append((box["l"], top, box["r"], bottom))
+    boxes.sort(key=lambda box: box[1])
+    number = one.get("table") or one.get("picture") or 1
+    return boxes[number - 1] if len(boxes) >= number else None
+
+
+def squeezed(text: str) -> str:
+    """Letters and digits alone."""
+    return re.sub(r"\W+", "", text).casefold()
+
+
+def iou(a: Any, b: Any) -> float:
+    """Intersection over union."""
+    shared = max(0.0, min(a[2], b[2]) - max(a[0], b[0])) * max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
+    total = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - shared
+    return shared / total if total else 0.0
+
+
+class Bm25:
+    """Okapi BM25 over the text layer of pages."""
+
+    def __init__(self, files: list[Path]) -> None:
+        import pypdfium2
+
+        self.pages: list[tuple[str, int]] = []
+        self._counts: list[Counter[str]] = []
+        for file in files:
+            document = pypdfium2.PdfDocument(str(file))
+            for i in range(len(document)):
+                self.pages.append((file.name, i + 1))
+                self._counts.append(Counter(re.findall(r"\w+", document[i].get_textpage().get_text_range().casefold())))
+            document.close()
+        self._lengths = [sum(count.values()) for count in self._counts]
+        self._mean = sum(self._lengths) / max(1, len(self._lengths))
+
+    def ask(self, question: str) -> list[tuple[str, int]]:
+        """The pages, best first."""
+        scores = [0.0] * len(self.pages)
+        for word in set(re.findall(r"\w+", question.casefold())):
+            held = sum(word in count for count in self._counts)
+            weight = math.log(1 + (len(self.pages) - held + 0.5) / (held + 0.5))
+            for i, count in enumerate(self._counts):
+                n = count[word]
+                scores[i] += weight * n * 2.2 / (n + 1.2 * (0.25 + 0.75 * self._lengths[i] / self._mean)) if n else 0.0
+        return [self.pages[i] for i in sorted(range(len(scores)), key=lambda i: -scores[i])][:10]
+
+
+async def run(files: list[Path], asked: list[Question], not_there: list[str], word: bool) -> dict[str, Any]:
+    """Index the files in a fresh folder and ask everything."""
+    from omni.catalogue.store import ModelStore
+    from omni.config import load_config
+    from omni.host.host import Host
+    from omni_rag.library import Library
+
+    config = load_config()
+    with tempfile.TemporaryDirectory() as folder:
+        host = Host(config, ModelStore.from_config(config), Path(folder), only=PLUGINS)
+        await host.start()
+        library = Library(Path(folder) / "index", host)
+        try:
+            summary = await library.index(files)
+            print(f"indexed {summary.pages} pages in {summary.seconds:.0f} s; problems: {summary.problems}", flush=True)
+            answers, seconds = [], []
+            for question in [*(one.text for one in asked), *not_there]:
+                began = time.perf_counter()
+                answers.append(await library.ask(question, word=word))
+                seconds.append(time.perf_counter() - began)
+            return {"summary": summary, "answers": answers, "seconds": sorted(seconds)}
+        finally:
+            library.close()
+            await host.stop()
+
+
+def hits(asked: list[Question], ranked: list[list[tuple[str, int]]]) -> dict[str, float]:
+    """page_hit@1 and @5."""
+    first = sum((one.document, one.page) in pages[:1] for one, pages in zip(asked, ranked, strict=True))
+    five = sum((one.document, one.page) in pages[:5] for one, pages in zip(asked, ranked, strict=True))
+    return {"page_hit@1": first / len(asked), "page_hit@5": five / len(asked)}
+
+
+def box_hits(asked: list[Question], answers: list[Any]) -> float:
+    """Share of questions with a known box whose first citation overlaps it."""
+    known = [(one, answer) for one, answer in zip(asked, answers, strict=True) if one.box]
+    right = 0
+    for one, answer in known:
+        first = answer.citations[0] if answer.citations else None
+        right += bool(first and (first.document, first.page) == (one.document, one.page) and iou(first.box, one.box) >= 0.5)
+    return right / len(known) if known else 0.0
+
+
+def main() -> int:
+    logging.basicConfig(level=logging.ERROR)
+    args = arguments(
+        "docs", "Page, box, refusal?", data="pdf", word={"action": "store_true", "help": "let the chat model word answers"},
+        questions={"type": Path, "default": QUESTIONS, "help": "another questions file"},
+    )  # fmt: skip
+    if args.data is None:
+        print("The PDFs are not on this machine: set OMNI_TEST_DATA, or give --data DIR.")
+        return 2
+    asked, not_there = questions(args.questions, args.data)
+    names = {one.document for one in asked}
+    files = sorted(path for path in args.data.rglob("*.pdf") if not args.quick or path.name in names)
+    if args.quick:
+        asked = [one for one in asked if one.kind != "scan" and not one.document.startswith(("Bench", "Chair"))]
+        files = [path for path in files if path.name in {one.document for one in asked}]
+    card = Card("docs", args)
+    card.data([*files, args.questions])
+    result = asyncio.run(run(files, asked, not_there, args.word))
+    answers, refusals = result["answers"][: len(asked)], result["answers"][len(asked) :]
+    ranked = [[(page["document"], page["page"]) for page in answer.pages] for answer in answers]
+    simple = Bm25(files)
+    plain = [simple.ask(one.text) for one in asked]
+    others = asked[:]
+    random.Random(args.seed).shuffle(others)
+    refused = sum(not answer.supported for answer in refusals) / len(refusals)
+    wrongly = sum(not answer.supported for answer in answers) / len(answers)
+    card.figures = hits(asked, ranked) | {
+        "box_hit": box_hits(asked, answers), "refused_right": refused, "refused_wrongly": wrongly,
+        "questions": len(asked), "with_box": sum(one.box is not None for one in asked), "unanswerable": len(not_there),
+        "index_pages_per_s": result["summary"].pages / max(0.01, result["summary"].seconds),
+        "answer_s_p50": result["seconds"][len(result["seconds"]) // 2],
+        "answer_s_p95": result["seconds"][int(0.95 * (len(result["seconds"]) - 1))],
+    }  # fmt: skip
+    card.baseline = hits(asked, plain)
+    card.control = hits(others, ranked) | {"box_hit": box_hits(others, answers)}
+    rows = []
+    for kind in sorted({one.kind for one in asked}):
+        some = [i for i, one in enumerate(asked) if one.kind == kind]
+        part = [asked[i] for i in some]
+        own, base = hits(part, [ranked[i] for i in some]), hits(part, [plain[i] for i in some])
+        box = box_hits(part, [answers[i] for i in some])
+        rows.append([kind, len(some), own["page_hit@1"], own["page_hit@5"], box, base["page_hit@1"], base["page_hit@5"]])
+    card.table("By kind", ["kind", "n", "page@1", "page@5", "box", "BM25 @1", "BM25 @5"], rows)
+    wrong = [
+        [one.document, one.page, one.kind, one.text[:70], f"{pages[0][0]} {pages[0][1]}" if pages else "-", f"{answer.confidence:.2f}"]
+        for one, pages, answer in zip(asked, ranked, answers, strict=True)
+        if not pages or pages[0] != (one.document, one.page) or not answer.supported
+    ]
+    card.table("Wrong page first, or refused", ["document", "page", "kind", "question", "first", "sure"], wrong)
+    card.table("Answered, though nothing says it", ["question", "answer", "sure"], [
+        [text[:70], answer.text[:60], f"{answer.confidence:.2f}"] for text, answer in zip(not_there, refusals, strict=True) if answer.supported
+    ])  # fmt: skip
+    card.expect("page_hit@5", ">=", 0.85)
+    card.expect("box_hit", ">=", 0.5)
+    card.expect("refused_right", ">=", 0.8)
+    card.notes.append("Answers are the documents' own sentences; with --word the chat model words them and may refuse more.")
+    return card.finish()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
