@@ -18,9 +18,12 @@ from omni.errors import BadInput, CapabilityUnavailable, ModelError
 #: Spaces a photo has vectors in, and the features they are asked for with.
 SPACES: dict[str, dict[str, Any]] = {
     "image-text": {"space": "image-text", "images": True},
+    "labels": {"space": "labels", "images": True},
     "text": {"space": "text", "images": True},
     "image-features": {"space": "image-features", "images": True},
 }
+#: What a question in words is compared in, and the weights; the image-text model alone where the index has its vectors.
+BY_TEXT: tuple[dict[str, float], ...] = ({"image-text": 1.0}, {"labels": 1.0, "text": 0.5})
 _SURE = {"object": 0.3, "label": 0.15, "face": 0.0}
 
 
@@ -50,7 +53,8 @@ class Eyes:
             try:
                 vector = (await self._host.get(Embedder, **SPACES[space]).embed_images([preview]))[0]
             except (CapabilityUnavailable, ModelError) as error:
-                self._spaces.remove(space)
+                if space in self._spaces:  # several photos are looked at together
+                    self._spaces.remove(space)
                 self.missing[space] = str(error)
                 continue
             if not np.isfinite(vector).all():

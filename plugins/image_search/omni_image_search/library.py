@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import importlib.util
 import time
@@ -10,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from omni.capabilities import Memory, Moment
-from omni.errors import BadInput, OmniError
+from omni.errors import BadInput, CapabilityUnavailable, OmniError
 from omni.host.hookspecs import Check
 from omni_image_search.features import Eyes
+from omni_image_search.matrix import build_large
 from omni_image_search.query import Query
 from omni_image_search.records import Summary
 from omni_image_search.scan import Indexer, Progress
@@ -60,7 +62,10 @@ class Library:
         newest = self.store.rows("SELECT coalesce(max(id), 0) FROM photos")[0][0]
         limit = float(self.config.get("time_limit_s") or 30)
         try:
-            return await Indexer(self.store, eyes, limit_s=limit, retry=retry, progress=progress).run(root)
+            summary = await Indexer(self.store, eyes, limit_s=limit, retry=retry, progress=progress).run(root)
+            with contextlib.suppress(CapabilityUnavailable):  # without faiss search stays exact, and gets slower
+                await asyncio.to_thread(build_large, self.store)
+            return summary
         finally:
             self.missing = dict(eyes.missing)
             if remember:

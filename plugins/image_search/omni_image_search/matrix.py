@@ -1,52 +1,81 @@
-"""All vectors of one space in memory, kept in step with the store; above a size, an approximate index with exact re-ranking."""
+"""All vectors of one space, kept in step with the store: in memory and exact, or above a size by an index."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from omni_image_search.large import LargeIndex
 from omni_image_search.store import Store
 
 EXACT = 300_000  #: photos up to which every vector is compared
+CANDIDATES = 1000  #: photos an index gives for a question; the others count as usual ones
+SAMPLE = 20_000  #: photos the mean and the deviation are taken from where not all are compared
 
 
 class Matrix:
-    """`ids` [n] ascending and `rows` [n, d] float32 of length 1 (or 0 where a photo has no vector)."""
+    """`ids` [n] ascending and `rows` [n, d] float32 of length 1; with an index, only those newer than it."""
 
-    def __init__(self, store: Store, space: str) -> None:
+    def __init__(self, store: Store, space: str, exact: int = EXACT) -> None:
         self._store = store
+        self._exact = exact
         self.space = space
         self.ids = np.zeros(0, np.int64)
         self.rows = np.zeros((0, 0), np.float32)
+        self.large: LargeIndex | None = None
 
     def refresh(self) -> None:
         """Take in what was added, drop what was removed."""
-        present = np.asarray(
-            [
-                row[0]
-                for row in self._store.rows("SELECT photo FROM vectors WHERE space = ? ORDER BY photo", (self.space,))
-            ],
-            np.int64,
-        )
-        last = int(self.ids[-1]) if len(self.ids) else 0
-        kept = np.isin(self.ids, present, assume_unique=True)
+        known = self._store.rows("SELECT photo FROM vectors WHERE space = ? ORDER BY photo", (self.space,))
+        present = np.asarray([row[0] for row in known], np.int64)
+        if self.large is None and len(present) > self._exact:
+            large = LargeIndex(self._store.folder, self.space)
+            self.large = large if large.load() else None
+        newest = int(self.large.ids[-1]) if self.large is not None else 0
+        last = int(self.ids[-1]) if len(self.ids) else newest
+        kept = np.isin(self.ids, present, assume_unique=True) & (self.ids > newest)
         if not kept.all():
             self.ids, self.rows = self.ids[kept], self.rows[kept]
-        if len(present) > len(self.ids):
+        if (present > last).any() or (not len(self.ids) and len(present) and self.large is None):
             ids, fresh = self._store.vectors(self.space, last)
             fresh = fresh.astype(np.float32)
             self.rows = np.concatenate([self.rows, fresh]) if len(self.ids) else fresh
             self.ids = np.concatenate([self.ids, ids])
 
-    def scores(self, query: np.ndarray) -> np.ndarray:
-        """[n] dot products with a query [d]."""
-        if not len(self.ids):
-            return np.zeros(0, np.float32)
-        return self.rows @ np.asarray(query, np.float32)
+    def __len__(self) -> int:
+        return len(self.ids) + (len(self.large.ids) if self.large is not None else 0)
+
+    def scores(self, query: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(ids ascending, standardised scores) of all photos, or of an index's candidates and the newest photos."""
+        query = np.asarray(query, np.float32)
+        newest = self.rows @ query if len(self.ids) else np.zeros(0, np.float32)
+        if self.large is None:
+            return self.ids, standardise(newest)
+        sample = self.large.sample(SAMPLE) @ query
+        mean, deviation = float(sample.mean()), max(float(sample.std()), 1e-6)
+        found, scores = self.large.search(query, CANDIDATES)
+        order = np.argsort(found)
+        ids, values = np.concatenate([found[order], self.ids]), np.concatenate([scores[order], newest])
+        return ids, ((values - mean) / deviation).astype(np.float32)
 
     def of(self, photo: int) -> np.ndarray | None:
         """The vector of one photo."""
         at = int(np.searchsorted(self.ids, photo))
-        return self.rows[at] if at < len(self.ids) and self.ids[at] == photo else None
+        if at < len(self.ids) and self.ids[at] == photo:
+            return self.rows[at]
+        return self.large.of(photo) if self.large is not None else None
+
+
+def build_large(store: Store, exact: int = EXACT) -> list[str]:
+    """Build the index of every space that has outgrown exact search, or whose index is a tenth behind."""
+    built = []
+    for space, count in store.spaces().items():
+        large = LargeIndex(store.folder, space)
+        if count <= exact or (large.load() and abs(count - len(large.ids)) < count / 10):
+            continue
+        dimension = store.vectors(space, limit=1)[1].shape[1]
+        large.build(store.blocks(space), dimension, count)
+        built.append(space)
+    return built
 
 
 def standardise(scores: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ import msgspec
 
 
 class Decoded(msgspec.Struct, frozen=True):
-    """What a worker process tells of one file. `preview` is an upright JPEG for the detectors, `thumb` a small one to keep."""
+    """What a worker process tells of a file. `preview` is an upright JPEG for the detectors, `thumb` one to keep."""
 
     preview: bytes
     thumb: bytes
@@ -52,7 +52,7 @@ class Problem(msgspec.Struct, frozen=True):
 
 
 class Hit(msgspec.Struct, frozen=True):
-    """A photo that fits. `score` is in standard deviations above what is usual for this query; `why` says what fitted."""
+    """A photo that fits. `score` is in standard deviations above what is usual for this query; `why` is what fitted."""
 
     photo: int
     score: float

@@ -1,6 +1,6 @@
 """Search: words and pictures against the index, several views of a photo added up, and a line below which nothing fits.
 
-Every view gives each photo a score in standard deviations above the mean of the gallery for this question, so views add:
+Every view gives each photo a score in standard deviations above the gallery's mean for this question, so views add:
 what is asked for counts up, what is to be left out counts down. For vectors of one space that is vector arithmetic
 (the dot product with a sum is the sum of the dot products); across spaces it still works.
 """
@@ -8,6 +8,8 @@ what is asked for counts up, what is to be left out counts down. For vectors of 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +18,7 @@ import numpy as np
 from omni.capabilities import Embedder
 from omni.errors import BadInput, CapabilityUnavailable, ModelError, OmniError
 from omni_image_search import tune
-from omni_image_search.features import SPACES
+from omni_image_search.features import BY_TEXT, SPACES
 from omni_image_search.languages import Translator, foreign
 from omni_image_search.matrix import Matrix, standardise
 from omni_image_search.query import Query, full_text, words
@@ -30,7 +32,6 @@ LIKE = 1.0
 CUT = 3.0  #: with "auto", standard deviations above the usual that a photo must have
 SPREAD = 2.0  #: and how far below the best one it may be
 SMALL = 12  #: in a smaller gallery the deviations say nothing: no cut-off
-TEXT_SPACES = ("image-text", "text")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,28 +89,38 @@ class Searcher:
 
     async def _by_text(self, text: str, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """([n] by meaning in standard deviations, [n] by words, 0 for no word in common)."""
-        meaning = np.zeros(len(ids), np.float32)
-        for space in TEXT_SPACES:
-            matrix = self._matrices.get(space)
-            if matrix is None or not len(matrix.ids):
-                continue
-            try:
-                vector = (await self._host.get(Embedder, **SPACES[space]).embed_text([text], query=True))[0]
-            except (CapabilityUnavailable, ModelError):
-                continue
-            scores = await asyncio.to_thread(self._meaning, space, matrix, vector)
-            meaning = _onto(ids, matrix.ids, scores)
-            break
+        vectors: dict[str, np.ndarray] = {}
+        weights: dict[str, float] = {}
+        for weights in BY_TEXT:
+            vectors = await self._vectors(text, weights)
+            if vectors:
+                break
+        meaning = await asyncio.to_thread(self._meaning, vectors, weights, ids)
         return meaning, await asyncio.to_thread(self._spelled, text, ids)
 
-    def _meaning(self, space: str, matrix: Matrix, vector: np.ndarray) -> np.ndarray:
-        scores = standardise(matrix.scores(vector))
-        if space == "text" and self._head is not None:
-            features = self._matrices.get("image-features")
-            if features is not None and len(features.ids):
-                tuned = _onto(matrix.ids, features.ids, standardise(self._head.scores(features, matrix, vector)))
-                scores = standardise(tuned + self._head.plain * scores)
-        return scores
+    async def _vectors(self, text: str, spaces: Iterable[str]) -> dict[str, np.ndarray]:
+        """The question in those of the spaces that the index has vectors in."""
+        vectors = {}
+        for space in spaces:
+            if space in self._matrices:
+                with contextlib.suppress(CapabilityUnavailable, ModelError):
+                    embedder = self._host.get(Embedder, **SPACES[space])
+                    vectors[space] = (await embedder.embed_text([text], query=True))[0]
+        return vectors
+
+    def _meaning(self, vectors: dict[str, np.ndarray], weights: dict[str, float], ids: np.ndarray) -> np.ndarray:
+        """[n] the spaces' scores, and what was fitted to the person's captions, added up."""
+        scores = np.zeros(len(ids), np.float32)
+        for space, vector in vectors.items():
+            matrix = self._matrices[space]
+            scores += weights[space] * _onto(ids, *matrix.scores(vector))
+        scores = standardise(scores)
+        features = self._matrices.get("image-features")
+        fits = self._head is not None and features is not None and features.large is None and "text" in vectors
+        if not fits or self._matrices["text"].large is not None:
+            return scores
+        fitted = self._head.scores(features, self._matrices["text"], vectors["text"])
+        return standardise(_onto(ids, features.ids, standardise(fitted)) + self._head.plain * scores)
 
     def _spelled(self, text: str, ids: np.ndarray) -> np.ndarray:
         """BM25 over what was seen, written and named; 1 for the best match in the index."""
@@ -132,7 +143,7 @@ class Searcher:
         """[n] how much the photos look like one, in standard deviations."""
         for space in ("image-features", "image-text", "text"):
             matrix = self._matrices.get(space)
-            if matrix is None or not len(matrix.ids):
+            if matrix is None or not len(matrix):
                 continue
             if isinstance(like, int):
                 vector = matrix.of(like)
@@ -143,7 +154,7 @@ class Searcher:
                     vector = (await self._host.get(Embedder, **SPACES[space]).embed_images([like]))[0]
                 except (CapabilityUnavailable, ModelError):
                     continue
-            return _onto(ids, matrix.ids, standardise(await asyncio.to_thread(matrix.scores, vector)))
+            return _onto(ids, *await asyncio.to_thread(matrix.scores, vector))
         raise BadInput(
             "Nothing here can tell what that picture looks like.", "Load the vision plugin, or search by words."
         )

@@ -208,19 +208,23 @@ class Store:
         """Vectors per space."""
         return dict(self.rows("SELECT space, count(*) FROM vectors GROUP BY space"))
 
-    def vectors(self, space: str, after: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    def vectors(self, space: str, after: int = 0, limit: int = -1) -> tuple[np.ndarray, np.ndarray]:
         """(ids [n] int64 ascending, vectors [n, d] float16) of the photos with an id above `after`."""
-        with self._guard, translated(self.path):
-            cursor = self._db.execute(
-                "SELECT photo, data FROM vectors WHERE space = ? AND photo > ? ORDER BY photo", (space, after)
-            )
-            ids: list[int] = []
-            blocks: list[np.ndarray] = []
-            while rows := cursor.fetchmany(8192):
-                ids += [row[0] for row in rows]
-                blocks.append(np.frombuffer(b"".join(row[1] for row in rows), "<f2").reshape(len(rows), -1))
-        vectors = np.concatenate(blocks) if blocks else np.zeros((0, 0), np.float16)
-        return np.asarray(ids, np.int64), vectors
+        blocks = list(self.blocks(space, after, limit))
+        if not blocks:
+            return np.zeros(0, np.int64), np.zeros((0, 0), np.float16)
+        return np.concatenate([ids for ids, _ in blocks]), np.concatenate([rows for _, rows in blocks])
+
+    def blocks(self, space: str, after: int = 0, limit: int = -1) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """The same, some thousands at a time."""
+        statement = "SELECT photo, data FROM vectors WHERE space = ? AND photo > ? ORDER BY photo LIMIT ?"
+        while limit:
+            rows = self.rows(statement, (space, after, 8192 if limit < 0 else min(limit, 8192)))
+            if not rows:
+                return
+            ids = np.asarray([row[0] for row in rows], np.int64)
+            after, limit = int(ids[-1]), limit if limit < 0 else limit - len(rows)
+            yield ids, np.frombuffer(b"".join(row[1] for row in rows), "<f2").reshape(len(rows), -1)
 
     def generation(self) -> tuple[int, int]:
         """Changes whenever this or another process has written: (changes seen from elsewhere, changes made here)."""

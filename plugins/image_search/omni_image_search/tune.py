@@ -18,13 +18,14 @@ import numpy as np
 
 from omni.capabilities import Embedder
 from omni.errors import BadInput, CapabilityUnavailable
+from omni_image_search.features import BY_TEXT, SPACES
 from omni_image_search.matrix import Matrix
 from omni_image_search.store import Store
 
 FEWEST = 60  #: captioned photos; fewer fit their own noise
 HELD_OUT = 0.25
 PENALTIES = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
-PLAIN = 0.5  #: how much of the plain vector's score stays beside the fitted one
+PLAIN = 0.4  #: how much of what was scored without it stays beside the fitted score
 FILE = "tuned.npz"
 #: Names that cameras and programs give.
 _CAMERA = re.compile(
@@ -79,9 +80,14 @@ def ranks(scores: np.ndarray) -> np.ndarray:
     return (scores > np.diag(scores)[:, None]).sum(axis=1)
 
 
-def judge(head: Head | None, features: np.ndarray, plain: np.ndarray, captions: np.ndarray) -> dict[str, float]:
-    """Recall at 1, 5 and 10 and the mean reciprocal rank of held-out photos, each by its caption vector."""
-    scores = _standard(captions @ plain.T)
+def judge(
+    head: Head | None, features: np.ndarray, plain: np.ndarray, captions: np.ndarray, before: np.ndarray
+) -> dict[str, float]:
+    """Recall at 1, 5 and 10 and the mean reciprocal rank of n photos, each by one caption's vector.
+
+    `before` [captions, photos] is what they score without the fit.
+    """
+    scores = _standard(before)
     if head is not None:
         scores = _standard(captions @ head.predict(features, plain).T) + head.plain * scores
     found = ranks(scores)
@@ -108,13 +114,20 @@ async def tune(store: Store, host: Any, seed: int = 0) -> dict[str, Any]:
         flat = await host.get(Embedder, space="text").embed_text([line for lines in texts for line in lines])
     except CapabilityUnavailable as error:
         raise BadInput("There is no text embedder to fit to.", "Load the language plugin.") from error
-    targets, first, at = [], [], 0
+    targets, queries, at = [], [], 0
     for lines in texts:
         targets.append(flat[at : at + len(lines)].mean(axis=0))
-        first.append(flat[at])
+        queries.append(flat[at])
         at += len(lines)
-    chosen = np.asarray(present)
-    head, report = select(features[chosen], plain[chosen], _unit(np.stack(targets)), np.stack(first), seed)
+    chosen, first = np.asarray(present), np.stack(queries)
+    before = _standard(first @ plain[chosen].T)
+    labels = Matrix(store, "labels")
+    labels.refresh()
+    if np.isin(ids[chosen], labels.ids).all():
+        asked = await host.get(Embedder, **SPACES["labels"]).embed_text([lines[0] for lines in texts], query=True)
+        rows = labels.rows[np.searchsorted(labels.ids, ids[chosen])]
+        before = _standard(asked @ rows.T) + BY_TEXT[-1]["text"] * before
+    head, report = select(features[chosen], plain[chosen], _unit(np.stack(targets)), first, before, seed)
     report |= {"captioned": len(present), "seconds": round(time.perf_counter() - began, 2), "at": int(time.time())}
     if report["tuned"]["reciprocal_rank"] <= report["plain"]["reciprocal_rank"]:
         raise BadInput("On held-out photos the captions did not help.", "Better captions may: say what is to be seen.")
@@ -124,22 +137,15 @@ async def tune(store: Store, host: Any, seed: int = 0) -> dict[str, Any]:
 
 
 def select(
-    features: np.ndarray, plain: np.ndarray, targets: np.ndarray, queries: np.ndarray, seed: int
+    features: np.ndarray, plain: np.ndarray, targets: np.ndarray, queries: np.ndarray, before: np.ndarray, seed: int
 ) -> tuple[Head, dict[str, Any]]:
     """The best penalty on held-out photos, then the fit on all of them, and the held-out figures of both."""
     order = np.random.default_rng(seed).permutation(len(features))
     held, kept = order[: int(len(order) * HELD_OUT)], order[int(len(order) * HELD_OUT) :]
-    judged = {}
-    for penalty in PENALTIES:
-        head = fit(features[kept], plain[kept], targets[kept], penalty)
-        judged[penalty] = judge(head, features[held], plain[held], queries[held])
+    rest = (features[held], plain[held], queries[held], before[np.ix_(held, held)])
+    judged = {p: judge(fit(features[kept], plain[kept], targets[kept], p), *rest) for p in PENALTIES}
     best = max(judged, key=lambda penalty: judged[penalty]["reciprocal_rank"])
-    report = {
-        "penalty": best,
-        "held_out": len(held),
-        "plain": judge(None, features[held], plain[held], queries[held]),
-        "tuned": judged[best],
-    }
+    report = {"penalty": best, "held_out": len(held), "plain": judge(None, *rest), "tuned": judged[best]}
     return fit(features, plain, targets, best), report
 
 

@@ -12,12 +12,12 @@ from omni_image_search.features import Eyes
 from omni_image_search.library import Library
 from omni_image_search.scan import Indexer
 from omni_image_search.store import Store
+from photo_fakes import ColourEmbedder, album, host, paint
 from PIL import Image
 
 from omni.capabilities import Embedder, Memory
 from omni.errors import BadInput, Busy, DiskFull, ModelMissing
 from omni.testing import FakeHost
-from photo_fakes import ColourEmbedder, album, host, paint
 
 
 @pytest.fixture

@@ -13,12 +13,12 @@ from omni_image_search.languages import foreign
 from omni_image_search.library import Library
 from omni_image_search.query import Query, full_text, moment
 from omni_image_search.scan import Indexer
+from photo_fakes import album, host, paint
 from PIL import Image
 
 from omni.capabilities import ChatModel
 from omni.errors import BadInput
 from omni.testing import ScriptedChat
-from photo_fakes import album, host, paint
 
 
 @pytest.fixture
