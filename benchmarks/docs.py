@@ -44,7 +44,9 @@ def questions(path: Path, folder: Path) -> tuple[list[Question], list[str]]:
     """(answerable, unanswerable) of a questions file."""
     data = tomllib.loads(path.read_text(encoding="utf-8"))
     names = {pdf.name for pdf in folder.rglob("*.pdf")}
-    found = [Question(one["q"], one["doc"], one["page"], one["kind"], evidence(one, folder)) for one in data["answerable"]]
+    found = [
+        Question(one["q"], one["doc"], one["page"], one["kind"], evidence(one, folder)) for one in data["answerable"]
+    ]
     return [one for one in found if one.document in names], data["unanswerable"]
 
 
@@ -155,7 +157,9 @@ def box_hits(asked: list[Question], answers: list[Any]) -> float:
     right = 0
     for one, answer in known:
         first = answer.citations[0] if answer.citations else None
-        right += bool(first and (first.document, first.page) == (one.document, one.page) and iou(first.box, one.box) >= 0.5)
+        right += bool(
+            first and (first.document, first.page) == (one.document, one.page) and iou(first.box, one.box) >= 0.5
+        )
     return right / len(known) if known else 0.0
 
 
@@ -200,10 +204,19 @@ def main() -> int:
         part = [asked[i] for i in some]
         own, base = hits(part, [ranked[i] for i in some]), hits(part, [plain[i] for i in some])
         box = box_hits(part, [answers[i] for i in some])
-        rows.append([kind, len(some), own["page_hit@1"], own["page_hit@5"], box, base["page_hit@1"], base["page_hit@5"]])
+        rows.append(
+            [kind, len(some), own["page_hit@1"], own["page_hit@5"], box, base["page_hit@1"], base["page_hit@5"]]
+        )
     card.table("By kind", ["kind", "n", "page@1", "page@5", "box", "BM25 @1", "BM25 @5"], rows)
     wrong = [
-        [one.document, one.page, one.kind, one.text[:70], f"{pages[0][0]} {pages[0][1]}" if pages else "-", f"{answer.confidence:.2f}"]
+        [
+            one.document,
+            one.page,
+            one.kind,
+            one.text[:70],
+            f"{pages[0][0]} {pages[0][1]}" if pages else "-",
+            f"{answer.confidence:.2f}",
+        ]
         for one, pages, answer in zip(asked, ranked, answers, strict=True)
         if not pages or pages[0] != (one.document, one.page) or not answer.supported
     ]
@@ -214,7 +227,9 @@ def main() -> int:
     card.expect("page_hit@5", ">=", 0.85)
     card.expect("box_hit", ">=", 0.5)
     card.expect("refused_right", ">=", 0.8)
-    card.notes.append("Answers are the documents' own sentences; with --word the chat model words them and may refuse more.")
+    card.notes.append(
+        "Answers are the documents' own sentences; with --word the chat model words them and may refuse more."
+    )
     return card.finish()
 
 

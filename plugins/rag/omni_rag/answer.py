@@ -150,6 +150,8 @@ def features(hits: Sequence[Hit], sentence: float) -> tuple[float, float, float,
 
 def certainty(hits: Sequence[Hit], sentence: float) -> float:
     """How likely the hits answer the question, 0..1."""
+    if not any(hit.cosine or hit.rerank for hit in hits):  # no model is there: the words decide
+        return max(hit.covered for hit in hits) ** 2
     bias, *weights = CONFIDENCE
     total = bias + sum(w * x for w, x in zip(weights, features(hits, sentence), strict=True))
     return 1 / (1 + math.exp(-max(-30.0, min(30.0, total))))

@@ -29,7 +29,10 @@ print("finished", flush=True)
 def documents(folder, count=6, pages=5):
     folder.mkdir()
     for d in range(count):
-        contents = [lines(72, 700, [f"Document {d} page {p} line {i} says {d * p + i}." for i in range(30)]) for p in range(pages)]
+        contents = [
+            lines(72, 700, [f"Document {d} page {p} line {i} says {d * p + i}." for i in range(30)])
+            for p in range(pages)
+        ]
         (folder / f"d{d}.pdf").write_bytes(pdf(contents))
 
 
@@ -38,7 +41,9 @@ def content(folder):
 
     library = Library(folder, FakeHost())
     try:
-        rows = library.store.rows("SELECT digest, page, kind, context, text, places, key FROM chunks ORDER BY 1, 2, 3, 5, 6")
+        rows = library.store.rows(
+            "SELECT digest, page, kind, context, text, places, key FROM chunks ORDER BY 1, 2, 3, 5, 6"
+        )
         assert len({row[:6] for row in rows}) == len(rows)
         assert library.store.rows("SELECT COUNT(*) FROM pages") == [(0,)]
         words = library.store.rows("SELECT COUNT(*) FROM words WHERE words MATCH 'line'")
@@ -49,7 +54,9 @@ def content(folder):
 
 def killed(index, docs, chance):
     """Run until a random line of progress, then kill. True when it was killed before its end."""
-    run = subprocess.Popen([sys.executable, "-c", INDEXER, str(index), str(docs), str(HERE)], stdout=subprocess.PIPE, text=True)
+    run = subprocess.Popen(
+        [sys.executable, "-c", INDEXER, str(index), str(docs), str(HERE)], stdout=subprocess.PIPE, text=True
+    )
     patience = threading.Timer(120, run.kill)
     patience.start()
     try:
@@ -73,7 +80,9 @@ def crash(tmp_path, kills):
     while count < kills:
         if not killed(tmp_path / "index", tmp_path / "docs", chance):
             # it came to its end: change a document, so that there is something to do again
-            (tmp_path / "docs" / f"more{count}.pdf").write_bytes(pdf([lines(72, 700, [f"More {count} line {i}." for i in range(30)])] * 4))
+            (tmp_path / "docs" / f"more{count}.pdf").write_bytes(
+                pdf([lines(72, 700, [f"More {count} line {i}." for i in range(30)])] * 4)
+            )
             continue
         count += 1
     for index in ("index", "whole"):
