@@ -43,6 +43,7 @@ def naive_cuts(vad, microphone: np.ndarray) -> bool:
 
 
 def main() -> int:
+    """Run it and print the claim card."""
     args = arguments("barge_in", __doc__.splitlines()[0], data="speech")
     card = Card("barge_in", args)
     rooms = ROOMS[::3] if args.quick else ROOMS

@@ -141,6 +141,7 @@ def matches(documents: Sequence[Page], found: Sequence[dict[str, tuple[str, str]
 
 
 def main() -> int:
+    """Run it and print the claim card."""
     args = arguments("documents", "Does it read company, date, address and total right?", data="receipts")
     if args.data is None:
         print(

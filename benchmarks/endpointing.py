@@ -106,6 +106,7 @@ def summary(results: list[tuple[bool, float]], turns: list[Case]) -> dict[str, f
 
 
 def main() -> int:
+    """Run it and print the claim card."""
     args = arguments("endpointing", __doc__.splitlines()[0], data="speech")
     card = Card("endpointing", args)
     if args.data is None:

@@ -268,6 +268,7 @@ async def measure(card: Card, quick: bool, scratch: Path) -> None:
 
 
 def main() -> int:
+    """Run it and print the claim card."""
     args = arguments("plugins", __doc__ or "")
     card = Card("plugins", args)
     logging.disable(logging.ERROR)

@@ -121,6 +121,7 @@ def prior(asked: list[tuple[Path, str, bool, str]], there: dict[Path, set[str]])
 
 
 def main() -> int:
+    """Run it and print the claim card."""
     args = arguments("vision", "Does it see what is there, and does it say no to what is not?", data="photos/coco128")
     if args.data is None:
         print("The photos are not on this machine: set OMNI_TEST_DATA, or give --data DIR with img/ and labels/.")

@@ -61,6 +61,7 @@ class _VirtualSelector(selectors.BaseSelector):
         self._real.close()
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        """What is ready now; where nothing is, move the loop's clock instead of waiting."""
         ready = self._real.select(0)
         if ready or timeout == 0:
             return ready

@@ -329,6 +329,7 @@ class Store:
         target = None if vector is None else schema.unit(vector, space)
 
         def look() -> list[Recalled]:
+            """In the worker: both lists, fused."""
             lists: dict[str, list[str]] = {}
             if target is not None:
                 near = recall.merge_nearest(target, space, tables.nearest(space, target, recall.DEPTH, where), pending)

@@ -134,6 +134,7 @@ class _Watcher:
         return table.setdefault(turn, asyncio.Event())
 
     def see(self, event: Any) -> None:
+        """Take note of one event of the bus."""
         turn = self.turns.setdefault(event.turn, Turn(""))
         if isinstance(event, TurnCommitted):
             turn.heard_as = event.text

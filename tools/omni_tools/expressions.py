@@ -95,6 +95,7 @@ class _Parser:
             raise BadInput(f"A {sign!r} is missing in {self.text!r}.", "Check the brackets.")
 
     def sum(self) -> Expr:
+        """sum := product (("+" | "-") product)*"""
         self.depth += 1
         if self.depth > DEEPEST:
             raise BadInput(f"{self.text[:40]!r}… has too many brackets within brackets.")
@@ -109,6 +110,7 @@ class _Parser:
         return value
 
     def product(self) -> Expr:
+        """product := power (("*" | "/" | nothing) power)*"""
         import sympy
 
         value = self.unary()
@@ -187,6 +189,7 @@ class _Parser:
         return value
 
     def atom(self) -> Expr:
+        """atom := number | name | name "(" sum ")" | "(" sum ")" | "|" sum "|" | "√" unary"""
         import sympy
 
         token = self.take()

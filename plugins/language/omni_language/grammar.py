@@ -45,6 +45,7 @@ class _Bounds:
     longest: int  #: characters of a string
 
     def of(self, schema: Any, depth: int = 0, *, closed: bool = True) -> Any:
+        """The schema as the grammar compiler takes it. Raises `BadInput` on what it can't."""
         if depth > MAX_DEPTH:
             raise BadInput(
                 f"The JSON schema nests more than {MAX_DEPTH} deep.", "Give shared parts a name under `$defs`."
@@ -98,6 +99,7 @@ class _Bounds:
             raise BadInput(f"The JSON schema wants a list of at least {fewest} and at most {most} items.")
 
     def object(self, schema: dict[str, Any], depth: int, closed: bool) -> None:
+        """An object: its members in turn, and closed to others."""
         properties = schema.get("properties") or {}
         unsaid = {name: True for name in schema.get("required", []) if name not in properties and "allOf" not in schema}
         schema["properties"] = {name: self.of(member, depth + 1) for name, member in (properties | unsaid).items()}

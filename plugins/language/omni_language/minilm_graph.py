@@ -113,6 +113,7 @@ class _Graph:
         return self.add("Div", x, self.add("Max", length, self.constant("tiny", np.float32(1e-12))))
 
     def model(self) -> onnx.ModelProto:
+        """The whole graph: token ids [b, t] and mask [b, t] to unit vectors [b, 384]."""
         from onnx import TensorProto, helper, numpy_helper
 
         mask = self.add("Cast", "mask", to=TensorProto.FLOAT)  # [b, t]

@@ -41,6 +41,7 @@ class SpeechPlugin:
         """The listener: one a session, with the capabilities whoever offers them best."""
 
         def listener() -> Listener:
+            """A session's listener, over the capabilities of the host."""
             async def small() -> Transcriber:
                 transcriber = _transcriber(context, _SMALL)
                 await transcriber.open()

@@ -11,6 +11,7 @@ class VisionPlugin:
 
     @hookimpl
     def omni_capabilities(self, context: PluginContext) -> list[Offer]:
+        """Eyes: text, scenes, and images in the spaces of meaning."""
         from omni_vision.composed import MODELS, ComposedVision
         from omni_vision.conse import TextSpaceImages
         from omni_vision.dual_encoder import DualEncoder

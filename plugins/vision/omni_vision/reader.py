@@ -157,6 +157,7 @@ class _Engine:
         return sum(turned.scores) > sum(as_is.scores)
 
     def recognise(self, bgr: np.ndarray, boxes: np.ndarray) -> list[Region]:
+        """Read the lines in `boxes` ([n, 4, 2], pixels) of an image."""
         from rapidocr.ch_ppocr_rec import TextRecInput
         from rapidocr.utils.process_img import get_rotate_crop_image
 

@@ -39,6 +39,7 @@ class Backend(Protocol):
     """A loaded model. Called in one thread."""
 
     def generate(self, images: Sequence[np.ndarray], question: str, max_tokens: int) -> tuple[str, int]:
+        """(answer, tokens written)."""
         """(answer, tokens of the prompt with its images and of the answer)."""
 
     def close(self) -> None:
