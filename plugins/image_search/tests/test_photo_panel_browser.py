@@ -1,0 +1,113 @@
+"""The wall of photos in a real browser: typed search, more like one, keys, narrow windows."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from pathlib import Path
+
+import omni_image_search
+import pytest
+from omni_image_search.features import Eyes
+from omni_image_search.library import Library
+from omni_image_search.panel import PhotoWall
+from omni_image_search.plugin import ICON
+from omni_image_search.scan import Indexer
+from photo_fakes import album, host
+
+from omni.host.hookspecs import Panel
+from omni.server.scripted import ScriptedHost, ScriptedRuntime
+from omni.server.serve import serve
+
+# ruff: noqa: ASYNC110  (what happens in a browser can only be polled)
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine"),
+    pytest.mark.timeout(120),
+]
+FLAGS = ["--no-sandbox", "--disable-quic", "--disable-background-networking"]
+COUNT = "document.querySelectorAll('omni-photos .photo').length"
+SHOTS = os.environ.get("OMNI_SHOTS")  #: a folder for screenshots, to look at
+
+
+async def until(page, expression: str, seconds: float = 15.0):
+    async with asyncio.timeout(seconds):
+        while not (value := await page.evaluate(expression)):
+            await asyncio.sleep(0.05)
+    return value
+
+
+async def shot(page, name: str) -> None:
+    if SHOTS:
+        await page.screenshot(path=f"{SHOTS}/{name}.png")
+
+
+async def test_the_wall_is_searched_looked_at_and_walked_with_keys(tmp_path: Path, monkeypatch):
+    from playwright.async_api import async_playwright
+
+    monkeypatch.setenv("OMNI_HOME", str(tmp_path / "home"))
+    library = Library(tmp_path / "index", host())
+    await Indexer(library.store, Eyes(library.host)).run(album(tmp_path / "photos", 48))
+    wall = PhotoWall(library)
+    static = Path(omni_image_search.__file__).parent / "static"
+    panel = Panel("photos", "Photos", static, icon=ICON, handlers=wall.handlers(), media=wall.media)
+    runtime = ScriptedRuntime(host=ScriptedHost(panels=(("image_search", panel),)))
+    url: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    stop = asyncio.Event()
+    server = asyncio.create_task(serve(runtime, port=0, ready=url.set_result, stop=stop))
+    problems: list[str] = []
+    try:
+        address = await asyncio.wait_for(url, 15)
+        async with async_playwright() as playwright:
+            browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+            page = await browser.new_page(viewport={"width": 1440, "height": 900})
+            page.on("pageerror", lambda error: problems.append(str(error)))
+            page.on("console", lambda one: problems.append(one.text) if one.type == "error" else None)
+            await page.goto(address)
+            await page.locator("button, a").filter(has_text="Photos").first.click()
+            await until(page, f"{COUNT} === 48")
+            await until(
+                page, "[...document.querySelectorAll('omni-photos .photo img')].slice(0, 4).every(i => i.naturalWidth)"
+            )
+            await shot(page, "photos-recent-1440")
+            await page.locator("omni-photos input[type=search]").fill("a red thing")
+            await until(page, f"{COUNT} === 4")
+            words = await page.locator("omni-photos .photo span").all_inner_texts()
+            assert all("red" in one for one in words)
+            await shot(page, "photos-search-1440")
+            await page.locator("omni-photos input[type=search]").fill("submarine engine room")
+            await until(page, f"{COUNT} === 0")
+            assert "Nothing here fits" in await page.locator("omni-photos .state").inner_text()
+            await shot(page, "photos-nothing-1440")
+            await page.locator("omni-photos input[type=search]").fill("")
+            await until(page, f"{COUNT} === 48")
+            await page.locator("omni-photos .photo").first.focus()
+            await page.keyboard.press("ArrowRight")
+            await page.keyboard.press("ArrowDown")
+            assert await page.evaluate("document.activeElement.classList.contains('photo')")
+            await page.keyboard.press("m")
+            await until(page, "document.querySelectorAll('omni-photos .chip').length === 1")
+            await until(page, f"{COUNT} === 47")
+            await page.locator("omni-photos .photo").first.click()
+            await until(page, "document.querySelector('omni-photos dialog[open] img')?.naturalWidth")
+            assert str(tmp_path) in await page.locator("omni-photos .path").inner_text()
+            await shot(page, "photos-large-1440")
+            await page.keyboard.press("Escape")
+            await page.locator("omni-photos .chip").click()
+            await page.set_viewport_size({"width": 390, "height": 844})
+            await until(page, f"{COUNT} === 48")
+            await shot(page, "photos-390")
+            assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+            await page.locator("omni-photos input[type=file]").set_input_files(str(tmp_path / "photos" / "b" / "0.png"))
+            await until(page, "document.querySelectorAll('omni-photos .chip').length === 1")
+            await until(page, "document.querySelector('omni-photos .photo span')?.textContent.includes('red')")
+            await browser.close()
+        assert problems == []
+    finally:
+        stop.set()
+        await asyncio.wait_for(server, 15)
+        await runtime.stop()
+        library.close()
