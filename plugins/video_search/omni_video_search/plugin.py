@@ -8,10 +8,7 @@ from omni.capabilities import AudioTagger
 from omni.host.hookspecs import Check, Offer, Panel, PluginContext, hookimpl
 from omni.tools import Tool, tool
 
-_ICON = (
-    '<svg viewBox="0 0 24 24" fill="none" stroke="currentColor" stroke-width="1.8" stroke-linejoin="round">'
-    '<rect x="3" y="5" width="18" height="14" rx="2"/><path d="M10 9.5v5l4.5-2.5z"/></svg>'
-)
+_ICON = '<svg viewBox="0 0 24 24"><path d="M4 5h16v14H4zM10 9v6l5-3z"/></svg>'
 
 
 class VideoSearch:

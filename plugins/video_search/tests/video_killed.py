@@ -11,10 +11,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from video_kit import ScriptedHost
-
 from omni_video_search.indexer import Indexer
 from omni_video_search.timeline import Timelines
+from video_kit import ScriptedHost
 
 
 class Mortal(Timelines):

@@ -25,16 +25,17 @@ def make_video(
     duration: float,
     sound: np.ndarray | None = None,
     rate: int = 16_000,
+    codec: tuple[str, str] = ("mpeg4", "aac"),
 ) -> Path:
     """Write frames at exactly these times (seconds; any spacing, so variable frame rates too), and mono sound."""
     import av
 
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("mpeg4", rate=25)
+        stream = container.add_stream(codec[0], rate=25)
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
         stream.codec_context.time_base = Fraction(1, 1000)
         stream.codec_context.gop_size = 12
-        track = container.add_stream("aac", rate=rate, layout="mono") if sound is not None else None
+        track = container.add_stream(codec[1], rate=rate, layout="mono") if sound is not None else None
         for time, picture in [*pictures, (duration - 0.001, pictures[-1][1])]:
             frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
             frame.pts, frame.time_base = round(time * 1000), Fraction(1, 1000)
