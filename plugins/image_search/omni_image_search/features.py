@@ -6,6 +6,8 @@ there are words, and without any of them file names and captions are still found
 
 from __future__ import annotations
 
+import asyncio
+import io
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from omni.capabilities import Embedder, Region, TextReader, VisionModel
-from omni.errors import BadInput, CapabilityUnavailable, ModelError
+from omni.errors import BadInput, CapabilityUnavailable, ModelError, OmniError
 
 #: Spaces a photo has vectors in, and the features they are asked for with.
 SPACES: dict[str, dict[str, Any]] = {
@@ -24,6 +26,7 @@ SPACES: dict[str, dict[str, Any]] = {
 }
 #: What a question in words is compared in, and the weights; the image-text model alone where the index has its vectors.
 BY_TEXT: tuple[dict[str, float], ...] = ({"image-text": 1.0}, {"labels": 1.0, "text": 0.5})
+PAUSES = (0.5, 2.0)  #: seconds before a look is tried again
 _SURE = {"object": 0.3, "label": 0.15, "face": 0.0}
 
 
@@ -42,21 +45,26 @@ class Eyes:
     def __init__(self, host: Any, *, read: bool = False, spaces: tuple[str, ...] = tuple(SPACES)) -> None:
         self._host = host
         self._read = read
-        self._spaces = list(spaces)
+        self.spaces = tuple(spaces)
         self._looks = True
         self.missing: dict[str, str] = {}  #: what could not be used, and why
 
-    async def see(self, preview: bytes) -> Seen:
-        """Everything about one picture. Raises `BadInput` when the detectors can't take it."""
-        seen = Seen()
-        for space in tuple(self._spaces):
+    async def prepare(self) -> tuple[str, ...]:
+        """Find out which spaces there are, by one small picture each; the others are left out of this run."""
+        blank = _blank()
+        for space in tuple(self.spaces):
             try:
-                vector = (await self._host.get(Embedder, **SPACES[space]).embed_images([preview]))[0]
-            except (CapabilityUnavailable, ModelError) as error:
-                if space in self._spaces:  # several photos are looked at together
-                    self._spaces.remove(space)
+                await self._embed(space, blank)
+            except OmniError as error:
+                self.spaces = tuple(one for one in self.spaces if one != space)
                 self.missing[space] = str(error)
-                continue
+        return self.spaces
+
+    async def see(self, preview: bytes) -> Seen:
+        """Everything about one picture. Raises `OmniError` when it can't be looked at now: it is tried again next time."""
+        seen = Seen()
+        for space in self.spaces:
+            vector = await self._patiently(space, preview)
             if not np.isfinite(vector).all():
                 raise BadInput("Its vector is not a number.", "Convert it to JPEG.")
             seen.vectors[space] = np.asarray(vector, np.float32)
@@ -65,6 +73,20 @@ class Eyes:
         if self._read:
             await self._text(preview, seen)
         return seen
+
+    async def _embed(self, space: str, preview: bytes) -> np.ndarray:
+        return (await self._host.get(Embedder, **SPACES[space]).embed_images([preview]))[0]
+
+    async def _patiently(self, space: str, preview: bytes) -> np.ndarray:
+        """A plugin that has just failed is given a moment to come back."""
+        for pause in PAUSES:
+            try:
+                return await self._embed(space, preview)
+            except BadInput:
+                raise
+            except OmniError:
+                await asyncio.sleep(pause)
+        return await self._embed(space, preview)
 
     async def _look(self, preview: bytes, seen: Seen) -> None:
         try:
@@ -92,3 +114,11 @@ def in_words(regions: tuple[Region, ...]) -> str:
     labels = [r.text for r in regions if r.kind == "label" and r.confidence >= _SURE["label"]]
     things = [name if number == 1 else f"{number} {name}s" for name, number in counted.items()]
     return ", ".join(dict.fromkeys([*things, *labels, *([f"{faces} face{'s' * (faces > 1)}"] if faces else [])]))
+
+
+def _blank() -> bytes:
+    from PIL import Image
+
+    out = io.BytesIO()
+    Image.new("RGB", (64, 64), "grey").save(out, "JPEG")
+    return out.getvalue()

@@ -87,6 +87,7 @@ class Summary(msgspec.Struct):
     unchanged: int = 0
     moved: int = 0
     removed: int = 0
+    seen_again: int = 0  #: known ones that were looked at with something new
     bytes: int = 0
     seconds: float = 0.0
     complete: bool = False

@@ -73,6 +73,7 @@ class Indexer:
         counting = asyncio.create_task(asyncio.to_thread(walking.count, root))
         counting.add_done_callback(self._counted)
         try:
+            await self._eyes.prepare()
             run = self._begin(album)
             await self._take_in(Path(album), album, run, summary)
             summary.seconds = time.perf_counter() - began
@@ -141,6 +142,7 @@ class Indexer:
         places = ",".join("?" * len(marks))
         files = self._store.rows(f"SELECT path, size, mtime, album FROM files WHERE path IN ({places})", list(marks))
         known = {path for path, size, mark, owner in files if marks[path] == (size, mark) and owner == album}
+        known -= self._store.lacking(sorted(known), self._eyes.spaces)
         if self._retry:
             return known, {}
         bad = self._store.rows(
@@ -158,7 +160,7 @@ class Indexer:
             return Outcome(entry, problem=hashed.problem)
         beside = await asyncio.to_thread(captions.read, entry.path)
         known = self._store.photo_of(hashed.sha)
-        if known is not None:
+        if known is not None and not self._store.lacking([known], self._eyes.spaces, by_path=False):
             return Outcome(entry, known, caption=beside)
         answer = await decoders.ask("decode", entry.path)
         if answer.decoded is None:
@@ -167,15 +169,14 @@ class Indexer:
             seen = await self._eyes.see(answer.decoded.preview)
         except OmniError as error:
             return Outcome(entry, problem=Problem(entry.path, error.message, error.remedy))
-        return Outcome(
-            entry, photo=_photo(hashed.sha, answer.decoded, seen, beside), vectors=seen.vectors, bytes=hashed.size
-        )
+        photo = _photo(hashed.sha, answer.decoded, seen, beside)
+        return Outcome(entry, known, photo, seen.vectors, beside, bytes=hashed.size)
 
     def _commit(self, outcomes: list[Outcome], album: str, run: int, summary: Summary) -> None:
         """One batch: all of it or nothing."""
         if not outcomes:
             return
-        counts = {"added": 0, "moved": 0, "bytes": 0}
+        counts = {"added": 0, "moved": 0, "seen_again": 0, "bytes": 0}
         with self._store.transaction() as db:
             for one in outcomes:
                 if one.problem:
@@ -191,7 +192,9 @@ class Indexer:
                     else:
                         counts["moved"] += 1
                 elif one.known is not None:
-                    counts["moved"] += 1
+                    counts["seen_again" if one.photo else "moved"] += 1
+                    if one.photo:
+                        self._store.look_again(db, one.known, one.photo.words, one.vectors)
                     if one.caption or self._store.holds(db, one.entry.path, one.known):
                         self._store.set_caption(db, one.known, one.caption)
                 assert number is not None

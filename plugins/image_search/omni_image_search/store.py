@@ -152,6 +152,24 @@ class Store:
         if known and known[0] != photo:
             self._drop_orphans(db, [known[0]])
 
+    def look_again(self, db: sqlite3.Connection, photo: int, words: str, vectors: dict[str, np.ndarray]) -> None:
+        """A known photo was looked at with eyes that see more."""
+        for space, vector in vectors.items():
+            db.execute("INSERT OR REPLACE INTO vectors VALUES(?, ?, ?)", (space, photo, vector.astype("<f2").tobytes()))
+        if words:
+            db.execute("UPDATE photos SET words = ? WHERE id = ?", (words, photo))
+            db.execute("UPDATE texts SET words = ? WHERE rowid = ?", (words, photo))
+
+    def lacking(self, keys: Sequence[Any], spaces: Sequence[str], by_path: bool = True) -> set[Any]:
+        """Those of the paths (or ids) whose photo has no vector in one of the spaces."""
+        column = "path" if by_path else "photo"
+        found = self.rows(
+            f"SELECT {column} FROM files WHERE {column} IN ({_places(keys)}) AND"
+            f" (SELECT count(*) FROM vectors v WHERE v.photo = files.photo AND v.space IN ({_places(spaces)})) < ?",
+            (*keys, *spaces, len(spaces)),
+        )
+        return {row[0] for row in found}
+
     def holds(self, db: sqlite3.Connection, path: str, photo: int) -> bool:
         """Whether this file is already known to hold this photo."""
         return db.execute("SELECT 1 FROM files WHERE path = ? AND photo = ?", (path, photo)).fetchone() is not None
@@ -269,6 +287,10 @@ class Store:
             db.execute("DELETE FROM meta WHERE key = ?", (key,))
             if value:
                 db.execute("INSERT INTO meta VALUES(?, ?)", (key, value))
+
+
+def _places(values: Sequence[Any]) -> str:
+    return ",".join("?" * len(values))
 
 
 def readable(path: str) -> str:

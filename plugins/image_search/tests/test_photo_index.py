@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from omni_image_search import walking
+from omni_image_search import features, walking
 from omni_image_search.features import Eyes
 from omni_image_search.library import Library
 from omni_image_search.scan import Indexer
@@ -16,7 +16,7 @@ from photo_fakes import ColourEmbedder, album, host, paint
 from PIL import Image
 
 from omni.capabilities import Embedder, Memory
-from omni.errors import BadInput, Busy, DiskFull, ModelMissing
+from omni.errors import BadInput, Busy, CapabilityUnavailable, DiskFull, ModelMissing
 from omni.testing import FakeHost
 
 
@@ -46,7 +46,7 @@ async def test_a_second_run_looks_at_nothing_again(store, tmp_path):
     await index(store, folder, FakeHost((Embedder, eyes)))
     looked = eyes.looked
     summary = await index(store, folder, FakeHost((Embedder, eyes)))
-    assert (summary.unchanged, summary.added, eyes.looked) == (24, 0, looked)
+    assert (summary.unchanged, summary.added, eyes.looked) == (24, 0, looked + 1)  # one to see what is there
 
 
 async def test_moves_and_copies_are_not_looked_at_and_what_is_gone_goes(store, tmp_path):
@@ -59,7 +59,7 @@ async def test_moves_and_copies_are_not_looked_at_and_what_is_gone_goes(store, t
     (folder / "b" / "4.png").unlink()
     looked = eyes.looked
     summary = await index(store, folder, given)
-    assert eyes.looked == looked
+    assert eyes.looked == looked + 1
     assert (summary.moved, summary.removed, summary.added) == (2, 2, 0)
     assert store.count() == 23
     assert store.spaces() == {"text": 23}
@@ -240,7 +240,27 @@ async def test_without_any_model_names_and_captions_are_still_indexed(store, tmp
     eyes = Eyes(FakeHost((Embedder, NoModel())))
     summary = await Indexer(store, eyes).run(folder)
     assert summary.added == 4 and store.spaces() == {}
-    assert set(eyes.missing) == {"image-text", "text", "image-features", "words"}
+    assert set(eyes.missing) == {"image-text", "labels", "text", "image-features", "words"}
+    later = await index(store, folder)
+    assert (later.added, later.seen_again, store.spaces()) == (0, 4, {"text": 4})
+    assert "paper" in store.rows("SELECT words FROM texts")[0][0]
+    assert (await index(store, folder)).unchanged == 4
+
+
+async def test_eyes_that_fail_for_a_while_leave_no_photo_half_seen(store, tmp_path, monkeypatch):
+    class Failing(ColourEmbedder):
+        async def embed_images(self, images):
+            if 3 <= self.looked < 8:
+                self.looked += 1
+                raise CapabilityUnavailable("The plugin starts again.", "Wait.")
+            return await super().embed_images(images)
+
+    monkeypatch.setattr(features, "PAUSES", (0.0, 0.0))
+    folder, given = album(tmp_path / "photos", 12), FakeHost((Embedder, Failing()))
+    first = await index(store, folder, given)
+    assert store.spaces()["text"] == store.count() == first.added == 12 - len(first.problems)
+    await index(store, folder, given)
+    assert store.spaces()["text"] == store.count() == 12 and store.problems() == []
 
 
 async def test_days_with_photos_are_told_to_the_shared_memory_once(tmp_path):
