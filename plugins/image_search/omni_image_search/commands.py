@@ -220,8 +220,7 @@ async def _run(place: Path | None, use: Callable[[Library], Awaitable[T]], only:
     from omni_image_search.library import Library
 
     config = settings(quiet=True)
-    chosen = config.get("plugins.image_search.folder") or ""
-    folder = place or (Path(chosen).expanduser() if chosen else config.data_dir / "plugins" / "image_search")
+    folder = place or _configured(config)
     host = Host(config, ModelStore.from_config(config), config.data_dir, only=set(only))
     await host.start()
     library = Library(folder, host, config.get("plugins.image_search") or {})
@@ -230,6 +229,11 @@ async def _run(place: Path | None, use: Callable[[Library], Awaitable[T]], only:
     finally:
         library.close()
         await host.stop()
+
+
+def _configured(config: Any) -> Path:
+    chosen = config.get("plugins.image_search.folder") or ""
+    return Path(chosen).expanduser() if chosen else config.data_dir / "plugins" / "image_search"
 
 
 def _answer(found: Found, library: Library, title: str, sheet: Path | None, as_json: bool) -> None:

@@ -61,7 +61,7 @@ class Eyes:
         return self.spaces
 
     async def see(self, preview: bytes) -> Seen:
-        """Everything about one picture. Raises `OmniError` when it can't be looked at now: it is tried again next time."""
+        """Everything about one picture. Raises `OmniError` when it can't be seen now: it is tried again next time."""
         seen = Seen()
         for space in self.spaces:
             vector = await self._patiently(space, preview)

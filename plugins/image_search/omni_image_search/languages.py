@@ -12,10 +12,10 @@ from omni.capabilities import ChatModel, ChatRequest, Message
 from omni.errors import OmniError
 
 _COMMON = {
-    "German": "der die das ein eine einen einem mit und im am auf von für nicht ist sind zwei mann frau hund katze kind kinder",
+    "German": "der die das ein eine einen einem mit und im am auf von für ist sind zwei mann frau hund katze kinder",
     "French": "le la les un une des du avec et dans sur pour est sont deux homme femme chien chat enfant enfants plage",
-    "Spanish": "el los las una unos unas con y en del para es son dos hombre mujer perro gato niño niña niños playa",
-    "Italian": "il lo gli uno con e nel nella sul sulla di per è sono due uomo donna cane gatto bambino bambini spiaggia",
+    "Spanish": "el los las una unos unas con y en del para es son dos hombre mujer perro gato niño niños playa",
+    "Italian": "il lo gli uno con e nel nella sul sulla di per è sono due uomo donna cane gatto bambini spiaggia",
     "Portuguese": "o os uma uns umas com e em no na do da para são dois homem mulher cão cachorro gato criança praia",
     "Dutch": "de het een met en op van voor niet zijn twee vrouw hond kat kind kinderen strand",
 }

@@ -86,6 +86,13 @@ class LargeIndex:
         order = np.argsort(-scores)[:limit]
         return self.ids[at[order]], scores[order]
 
+    @staticmethod
+    def remove(folder: Path) -> None:
+        """Every index below a folder."""
+        for suffix in ("json", "faiss", "f16", "ids"):
+            for path in folder.glob(f"*.{suffix}"):
+                path.unlink(missing_ok=True)
+
     def sample(self, count: int) -> np.ndarray:
         """[at most `count`, d] rows from all over."""
         assert self._rows is not None

@@ -14,6 +14,7 @@ from omni.capabilities import Memory, Moment
 from omni.errors import BadInput, CapabilityUnavailable, OmniError
 from omni.host.hookspecs import Check
 from omni_image_search.features import Eyes
+from omni_image_search.large import LargeIndex
 from omni_image_search.matrix import build_large
 from omni_image_search.query import Query
 from omni_image_search.records import Summary
@@ -95,14 +96,15 @@ class Library:
                     raise BadInput(f"Nothing below {album} is indexed.", "omni photos albums shows what is.")
                 return store.remove_files(db, paths)
         finally:
+            LargeIndex.remove(store.folder)  # it holds vectors of what was forgotten; the next run builds it anew
             store.unlock()
 
 
 def days(store: Store, newest: int) -> list[Moment]:
     """The photos with an id above `newest`, a moment a day: how many, what is seen, where they lie."""
     rows = store.rows(
-        "SELECT date(coalesce(taken, 0), 'unixepoch'), count(*), min(taken), max(taken), group_concat(words, ', '), min(id)"
-        " FROM photos WHERE id > ? GROUP BY 1 ORDER BY 2 DESC LIMIT ?",
+        "SELECT date(coalesce(taken, 0), 'unixepoch'), count(*), min(taken), max(taken), group_concat(words, ', '),"
+        " min(id) FROM photos WHERE id > ? GROUP BY 1 ORDER BY 2 DESC LIMIT ?",
         (newest, MOST_MOMENTS),
     )
     return [_moment(store, *row) for row in rows]

@@ -62,7 +62,8 @@ class PhotoWall:
         def read() -> dict[str, Any]:
             store = self._library.store
             rows = store.rows(
-                "SELECT id, width, height, taken, words FROM photos ORDER BY coalesce(taken, 0) DESC, id DESC LIMIT ? OFFSET ?",
+                "SELECT id, width, height, taken, words FROM photos"
+                " ORDER BY coalesce(taken, 0) DESC, id DESC LIMIT ? OFFSET ?",
                 (limit, start),
             )
             hits = [Hit(photo, 0.0, store.paths(photo), w, h, taken, words) for photo, w, h, taken, words in rows]
@@ -91,7 +92,7 @@ class PhotoWall:
         return data, "image/jpeg"
 
     def _large(self, photo: int) -> bytes | None:
-        """The original, upright and without its metadata; the thumbnail when the file is gone or can't be decoded here."""
+        """The original, upright and without its metadata; the thumbnail when the file can't be had."""
         from PIL import Image, ImageOps
 
         small = self._library.store.thumb(photo)

@@ -62,15 +62,12 @@ class Indexer:
         self._closed: list[str] = []
 
     async def run(self, root: Path) -> Summary:
-        """Index `root`. Raises `BadInput` when it is no folder, `DiskFull` when the index can't grow: what was done is kept."""
-        root = root.expanduser().absolute()
-        if not root.is_dir():
-            raise BadInput(f"There is no folder {root}.", "Check the name, and that the disk is connected.")
-        album = str(root.resolve())
+        """Index `root`. Raises `BadInput` when it is no folder, `DiskFull` when the index can't grow."""
+        album = await asyncio.to_thread(_folder, root)
         self._closed = []
         summary, began = Summary(album), time.perf_counter()
         self._store.lock()
-        counting = asyncio.create_task(asyncio.to_thread(walking.count, root))
+        counting = asyncio.create_task(asyncio.to_thread(walking.count, Path(album)))
         counting.add_done_callback(self._counted)
         try:
             await self._eyes.prepare()
@@ -229,6 +226,13 @@ class Indexer:
         with self._store.transaction() as db:
             self._store.note_problem(db, problem, 0, 0, album, run)
         summary.problems.append(problem)
+
+
+def _folder(root: Path) -> str:
+    root = root.expanduser().absolute()
+    if not root.is_dir():
+        raise BadInput(f"There is no folder {root}.", "Check the name, and that the disk is connected.")
+    return str(root.resolve())
 
 
 def _photo(sha: str, decoded: Decoded, seen: Seen, beside: str) -> Photo:

@@ -220,7 +220,7 @@ class Searcher:
         hits = tuple(self._hit(int(ids[i]), float(total[i]), {n: float(v[i]) for n, v in why.items()}) for i in kept)
         if not hits and not note:
             shown = f"“{text}”" if text else "that"
-            note = f"Nothing here fits {shown}. The nearest photo is {best:.1f} above the usual; --min-score none shows it."
+            note = f"Nothing here fits {shown}. The nearest photo is only {best:.1f} above the usual."
         return Found(hits, note, text, len(ids), best)
 
     def _least(self, query: Query, gallery: int, best: float) -> float:

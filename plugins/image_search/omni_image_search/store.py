@@ -28,7 +28,8 @@ CREATE INDEX photos_taken ON photos(taken);
 CREATE TABLE thumbs(photo INTEGER PRIMARY KEY, data BLOB NOT NULL);
 CREATE TABLE vectors(space TEXT, photo INTEGER, data BLOB NOT NULL, PRIMARY KEY(space, photo)) WITHOUT ROWID;
 CREATE TABLE files(
-  path TEXT PRIMARY KEY, photo INTEGER NOT NULL, size INTEGER, mtime INTEGER, album TEXT NOT NULL, run INTEGER) WITHOUT ROWID;
+  path TEXT PRIMARY KEY, photo INTEGER NOT NULL, size INTEGER, mtime INTEGER, album TEXT NOT NULL, run INTEGER)
+  WITHOUT ROWID;
 CREATE INDEX files_photo ON files(photo);
 CREATE INDEX files_album ON files(album, run);
 CREATE TABLE problems(
@@ -142,7 +143,8 @@ class Store:
         """A file holds a photo. Its name, and its folder's, become searchable."""
         known = db.execute("SELECT photo FROM files WHERE path = ?", (path,)).fetchone()
         db.execute(
-            "INSERT INTO files VALUES(?,?,?,?,?,?) ON CONFLICT(path) DO UPDATE SET photo=excluded.photo, size=excluded.size,"
+            "INSERT INTO files VALUES(?,?,?,?,?,?)"
+            " ON CONFLICT(path) DO UPDATE SET photo=excluded.photo, size=excluded.size,"
             " mtime=excluded.mtime, album=excluded.album, run=excluded.run",
             (path, photo, size, mtime, album, run),
         )

@@ -90,7 +90,8 @@ def sentence(found: Found, what: str) -> str:
     if days:
         first, last = (datetime.fromtimestamp(day, UTC).strftime("%B %Y") for day in (days[0], days[-1]))
         when = f", from {first}" if first == last else f", from {first} to {last}"
-    return f"I found {count} photo{'s' * (count > 1)} that fit{'s' * (count == 1)} {what}{when}. They are in the Photos panel."
+    fit = f"{count} photo{'s' * (count > 1)} that fit{'s' * (count == 1)} {what}{when}"
+    return f"I found {fit}. The Photos panel shows them when you search there."
 
 
 def _media(hit: Hit) -> dict[str, Any]:
