@@ -27,7 +27,7 @@ log = logging.getLogger("omni.rag")
 
 PASSAGES = 4  #: shown to the chat model
 LETTERS = 900  #: of each
-LOOKED = 6  #: hits whose sentences are looked at
+LOOKED = 3  #: hits whose sentences are looked at
 #: Logistic regression (bias, then words held, cosine, re-ranker, best sentence), fitted on questions that
 #: are not the benchmark's; `make bench-docs` says how well it refuses.
 CONFIDENCE = (-6.0, 4.0, 4.0, 4.0, 2.0)
@@ -180,7 +180,7 @@ async def _best_sentence(host: Any, question: str, hits: Sequence[Hit]) -> _Best
     candidates: list[tuple[Hit, int, int]] = []
     for hit in hits[:LOOKED]:
         spans = sentences(hit.chunk.text) or [(0, len(hit.chunk.text))]
-        candidates.extend((hit, a, b) for a, b in spans[:24])
+        candidates.extend((hit, a, b) for a, b in spans[:12])
     texts = [hit.chunk.text[a:b][:400] for hit, a, b in candidates]
     near = [0.0] * len(texts)
     try:
@@ -201,7 +201,7 @@ async def _best_sentence(host: Any, question: str, hits: Sequence[Hit]) -> _Best
 
 
 def _own_words(best: _Best) -> str:
-    text = " ".join(best.hit.chunk.text[best.start : best.end].split())
+    text = " ".join(best.hit.chunk.text[best.start : best.end].split()).lstrip("\u2022\u25aa\uf0b7- ")
     if best.hit.chunk.kind == "figure":
         return f"See the figure on page {best.hit.chunk.page}: {text[:200]}"
     return text if len(text) < 500 else text[:500].rsplit(" ", 1)[0] + " ..."
