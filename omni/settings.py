@@ -98,6 +98,36 @@ class Network(Section):
     airgap: bool = Field(description="Refuse every connection beyond this machine.")
 
 
+class Remote(Section):
+    broker: str = Field(
+        description="The broker with plugins on other machines: mqtt://host:1883, mqtts:// for TLS, or "
+        '"embedded" to run one here. Empty: none.'
+    )
+    username: str = Field(description="The name the broker asks for.")
+    password: str = Field(description="The password the broker asks for.")
+    ca: str = Field(description="A PEM file with the authority of the broker's certificate, if it is a private one.")
+    allow: list[str] = Field(description="Use these plugins of the broker alone. Empty: all that are announced.")
+    prefer: bool = Field(description="Plugins elsewhere go before those here, which are then their fallback.")
+    listen: str = Field(description="Where the embedded broker listens; beyond this machine it needs a password.")
+    port: int = Field(ge=0, le=65535, description="The port of the embedded broker.")
+    certfile: str = Field(description="The embedded broker's certificate (PEM), for TLS.")
+    keyfile: str = Field(description="The key of that certificate.")
+
+
+class Mcp(BaseModel):
+    """One table an MCP server: `[mcp.NAME]` with `command` or `url`; read when it is started, so that one typo
+    costs one server."""
+
+    model_config = ConfigDict(extra="allow")
+
+    @model_validator(mode="after")
+    def _tables(self) -> Mcp:
+        for key, value in (self.__pydantic_extra__ or {}).items():
+            if not isinstance(value, dict):
+                raise ValueError(f"{key} must be a table with a command or a url")
+        return self
+
+
 class Record(Section):
     dir: str = Field(description="Record sessions into this folder (events, not raw media). Empty: don't.")
     media: bool = Field(description="Record the raw audio and frames too.")
@@ -118,6 +148,8 @@ class Settings(Section):
     session: SessionSettings
     budgets: Budgets
     network: Network
+    remote: Remote
+    mcp: Mcp
     record: Record
     telemetry: Telemetry
 

@@ -31,6 +31,8 @@ OWN: dict[str, Lazy] = {
     "demo": Lazy("omni.cli.run:demo", "Show the main job without microphone or browser."),
     "models": Lazy("omni.cli.models:app", "List, fetch, verify and remove models."),
     "plugin": Lazy("omni.cli.plugin:app", "List, install and govern plugins."),
+    "mcp": Lazy("omni.cli.mcp:mcp", "Serve Omni's tools to other assistants (Model Context Protocol)."),
+    "serve-plugin": Lazy("omni.cli.serve:serve_plugin", "Lend a plugin of this machine to Omni on others."),
     "config": Lazy("omni.cli.settings:app", "Show and change settings, and say where each comes from."),
     "doctor": Lazy("omni.cli.doctor:doctor", "Check devices, models, ports and plugins; say how to mend each."),
     "replay": Lazy("omni.cli.replay:replay", "Play a recorded session again and show what changed."),

@@ -33,6 +33,10 @@ class StageKeeper:
         """The live connection to the other end."""
         raise NotImplementedError
 
+    async def peer_for_stage(self) -> Peer:
+        """The connection for a stage; may wait for longer than a caller would."""
+        return await self.peer()
+
     def _stage_factory(self, name: str) -> Callable[[], Any]:
         entry = next(stage for stage in self.manifest.stages if stage.name == name)
         return lambda: _RemoteStage(self, entry)
@@ -68,7 +72,7 @@ class _RemoteStage:
         plugin, entry = self._plugin, self._entry
         name = f"stage:{next(_runs)}"
         boxes = self._subscribe(session)
-        peer = await plugin.peer()
+        peer = await plugin.peer_for_stage()
         plugin._stage_runs[name] = session
         plugin._stage_writes[name] = frozenset(_EVENTS[one] for one in entry.writes)
         feeds = [asyncio.ensure_future(self._feed(peer, name, box)) for box in boxes]

@@ -12,13 +12,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from omni.capabilities import describe
 from omni.errors import CapabilityUnavailable, ConfigError, DeadlineExceeded, OmniError, PluginError, Refused
+from omni.host.contained import contained_panel, contained_tool
 from omni.host.deadlines import bounded
 from omni.host.discovery import Found, discover, find_one
 from omni.host.hookspecs import Check, Offer, Panel, PluginContext, StageOffer
@@ -51,6 +52,18 @@ class Limits:
     stall_s: float = 0.25  #: a stall of the loop this long in a plugin's code counts against it
     stalls: int = 10  #: so many within a minute, or three that had to be interrupted, and it is quarantined
     interrupt_s: float = 3.0  #: plugin code that holds the loop this long is ended
+
+
+class Elsewhere(Protocol):
+    """The other end of a plugin that does not run in this process."""
+
+    restarts: int
+
+    async def stop(self) -> None:
+        """Let go of it. Idempotent."""
+
+    async def doctor(self) -> list[Check]:
+        """How it stands."""
 
 
 class Host:
@@ -87,7 +100,8 @@ class Host:
         self.registry = Registry.read(self.data_dir)
         self.processes = processes or ProcessPolicy(load_s=self.limits.load_s)
         self.isolate = frozenset(isolate)
-        self._isolated: dict[str, IsolatedPlugin] = {}
+        self._isolated: dict[str, IsolatedPlugin | Elsewhere] = {}
+        self._elsewhere: list[Any] = []
         self._found = None if found is None else list(found)
         self._loaded: dict[str, Loaded] = {}
         self._providers: dict[type, list[Provider]] = {}
@@ -117,6 +131,42 @@ class Host:
             self.supervisor.records[one.id] = PluginRecord.of(one)
         for one in found:
             await self.load(one)
+        await self._reach_out()
+
+    async def _reach_out(self) -> None:
+        """Bring in what runs elsewhere: workers on a broker, MCP servers, where the settings name any."""
+        get = getattr(self.config, "get", None)
+        if get is None or self.only == frozenset():
+            return
+        if get("remote.broker", ""):
+            from omni.host.far import BROKER, FarPlugins
+
+            try:
+                if (far := FarPlugins.from_config(self, get)) is not None:
+                    self._elsewhere.append(far)
+                    await far.start()
+            except OmniError as error:  # an address that is none: said, and Omni goes on without it
+                log.warning("remote plugins can't be used: %s", error)
+                self.supervisor.records[BROKER] = PluginRecord(BROKER, "Remote plugins", isolation="mqtt")
+                self.supervisor.set_state(BROKER, "refused", str(error))
+
+        if servers := get("mcp", {}):
+            from omni.mcp.client import mcp_plugins
+
+            for server in mcp_plugins(self, servers):
+                if self.only is None or server.id in self.only:
+                    self._elsewhere.append(server)
+                    server.start()
+
+    def admit(self, record: PluginRecord, loaded: Loaded, elsewhere: Elsewhere) -> None:
+        """Take in a plugin that runs elsewhere, under the id of its record; `elsewhere` is stopped with the host."""
+        self.supervisor.records[record.id] = record
+        self._isolated[record.id] = elsewhere
+        self._admit(record.id, loaded)
+
+    def loaded(self, plugin: str) -> Loaded | None:
+        """What a plugin registered; None when it does not run."""
+        return self._loaded.get(plugin)
 
     async def stop(self) -> None:
         """Close what was opened and remember what the plugins cost. Idempotent."""
@@ -125,6 +175,8 @@ class Host:
             await asyncio.gather(*(provider.close(self.limits.close_s) for provider in providers))
         if self._isolated:
             await asyncio.gather(*(plugin.stop() for plugin in self._isolated.values()))
+        for one in self._elsewhere:
+            await one.stop()
         if self._guard is not None:
             self._guard.stop()
             self._guard = None
@@ -263,11 +315,15 @@ class Host:
 
     def _remember(self) -> None:
         """Keep cost and state for `omni plugin list`, which loads nothing."""
+        for gone in [id for id, one in self.registry.plugins.items() if one.tier and id not in self.supervisor.records]:
+            self.registry.forget(gone)
         for plugin, record in self.supervisor.records.items():
             if record.state == "refused" and not record.enabled:
                 continue  # it was left out, which says nothing about it
             entry = self.registry.of(plugin)
             entry.state, entry.reason, entry.version = record.state, record.reason, record.version
+            if record.isolation in ("mqtt", "mcp"):
+                entry.tier, entry.name = record.isolation, record.name
             if plugin in self._loaded:
                 entry.load_s, entry.ram_mb = round(record.load_s, 4), round(record.ram_mb, 2)
                 entry.confined_by = list(record.confined_by)
@@ -296,7 +352,7 @@ class Host:
             self.supervisor.set_state(
                 provider.plugin, "degraded", f"{describe(ill.offer.capability)} fails: {ill.last_error}"
             )
-        elif any(one.opened for one in mine):
+        elif any(one.opened for one in mine) and not getattr(self._isolated.get(provider.plugin), "away", False):
             self.supervisor.set_state(provider.plugin, "ready")
 
     def _stalled(self, stall: Stall) -> None:
@@ -372,7 +428,7 @@ class Host:
                     if tool.name in tools:
                         log.warning("two tools are named %s: that of %s counts", tool.name, tools[tool.name].plugin)
                         continue
-                    tools[tool.name] = _contained_tool(tool)
+                    tools[tool.name] = contained_tool(tool)
             self._tools = (self._generation, list(tools.values()))
         return list(self._tools[1])
 
@@ -402,7 +458,7 @@ class Host:
     def panels(self) -> list[tuple[str, Panel]]:
         """(plugin id, panel) of all plugins that run; handlers keep a deadline and raise `OmniError`s only."""
         return [
-            (plugin, _contained_panel(plugin, panel, self.limits.panel_s))
+            (plugin, contained_panel(plugin, panel, self.limits.panel_s))
             for plugin, loaded in self._loaded.items()
             if self.supervisor.runs(plugin)
             for panel in loaded.panels
@@ -437,41 +493,3 @@ class Host:
                     found = [Check(record.name, False, error.message, error.remedy)]
                 checks += [(record.id, check) for check in found]
         return checks
-
-
-def _contained_tool(tool: Tool) -> Tool:
-    """The tool with its deadline kept and its stray exceptions turned into `PluginError`s."""
-    function, extract = tool.function, tool.extract
-
-    async def run(**arguments: Any) -> Any:
-        try:
-            return await bounded(function(**arguments), tool.deadline_s, f"The tool {tool.name}")
-        except OmniError:
-            raise
-        except Exception as error:
-            raise stray(tool.plugin, f"the tool {tool.name}", error) from error
-
-    def read(text: str) -> dict[str, Any] | None:
-        try:
-            return extract(text)
-        except Exception as error:
-            log.warning("the tool %s could not read arguments from the words: %s", tool.name, error)
-            return None
-
-    return replace(tool, function=run, extract=None if extract is None else read)
-
-
-def _contained_panel(plugin: str, panel: Panel, deadline_s: float) -> Panel:
-    def guard(name: str, handler: Callable[..., Any]) -> Callable[..., Any]:
-        async def run(argument: Any) -> Any:
-            try:
-                return await bounded(handler(argument), deadline_s, f"{plugin} ({name})")
-            except OmniError:
-                raise
-            except Exception as error:
-                raise stray(plugin, f"the panel's {name}", error) from error
-
-        return run
-
-    handlers = {name: guard(name, handler) for name, handler in panel.handlers.items()}
-    return replace(panel, handlers=handlers, media=guard("media", panel.media) if panel.media else None)

@@ -36,4 +36,10 @@ def overview(data_dir: Path, sources: Iterable[Path] = ()) -> list[PluginRecord]
                 if record.state == "refused":  # what refused it then does not hold now
                     record.state, record.reason = "found", ""
         records.append(record)
+    for plugin, entry in registry.plugins.items():
+        if entry.tier:  # reached in the last run, not installed here
+            record = PluginRecord(plugin, entry.name or plugin, entry.version, isolation=entry.tier, source=entry.tier)
+            record.state, record.reason = entry.state, entry.reason or f"{entry.name}, as of the last run"
+            record.load_s, record.ram_mb = entry.load_s, entry.ram_mb
+            records.append(record)
     return sorted(records, key=lambda record: record.id)

@@ -27,6 +27,8 @@ class Remembered:
     load_s: float = 0.0
     ram_mb: float = 0.0
     confined_by: list[str] = field(default_factory=list)  #: what enforced its permissions, in a process of its own
+    tier: str = ""  #: "mqtt" or "mcp": it was not installed here in the last run, but reached
+    name: str = ""  #: its name for people, for those
 
 
 @dataclass(slots=True)

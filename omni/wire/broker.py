@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import json
+import socket
 import subprocess
 import sys
 from dataclasses import asdict, dataclass
@@ -41,11 +42,17 @@ class BrokerOrder:
 
 
 class EmbeddedBroker:
-    """`await EmbeddedBroker.start(order)`, then `.port`; `await stop()`."""
+    """`await EmbeddedBroker.start(order)`, then `.port` (for others) and `.local_port` (loopback, without TLS)."""
 
-    def __init__(self, process: asyncio.subprocess.Process, port: int) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, port: int, local_port: int) -> None:
         self._process = process
         self.port = port
+        self.local_port = local_port
+
+    @property
+    def ended(self) -> bool:
+        """Whether its process is gone."""
+        return self._process.returncode is not None
 
     @classmethod
     async def start(cls, order: BrokerOrder, seconds: float = 30.0) -> EmbeddedBroker:
@@ -70,7 +77,7 @@ class EmbeddedBroker:
                     process.kill()
                 await process.wait()
         if "port" in said:
-            return cls(process, said["port"])
+            return cls(process, said["port"], said["local_port"])
         reason = said.get("error", "its process ended")
         if "in use" in reason:
             raise Busy(f"Port {order.port} is taken.", "Set remote.port, or use the broker that is there.")
@@ -89,28 +96,35 @@ class EmbeddedBroker:
 
 async def _serve(order: BrokerOrder) -> None:
     import logging
-    import socket
 
     logging.disable(logging.CRITICAL)
     from amqtt.broker import Broker
 
-    port = order.port
-    family = socket.AF_INET6 if ":" in order.host else socket.AF_INET
-    with socket.socket(family) as probe:  # the broker itself does not say which port it took, nor that it got none
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind((order.host, port))
-        port = probe.getsockname()[1]
+    port = _free(order.host, order.port)
     host = f"[{order.host}]" if ":" in order.host else order.host
-    listener: dict[str, Any] = {"type": "tcp", "bind": f"{host}:{port}"}
+    listeners: dict[str, Any] = {"default": {"type": "tcp", "bind": f"{host}:{port}"}}
+    local_port = port
+    if order.certfile or not (is_loopback(order.host) or order.host == "0.0.0.0"):
+        local_port = _free("127.0.0.1", 0)
+        listeners["others"] = listeners["default"]  # not "default": what that says holds for all
+        listeners["default"] = {"type": "tcp", "bind": f"127.0.0.1:{local_port}"}
     if order.certfile:
-        listener |= {"ssl": True, "certfile": order.certfile, "keyfile": order.keyfile}
+        listeners["others"] |= {"ssl": True, "certfile": order.certfile, "keyfile": order.keyfile}
     plugins: dict[str, Any] = {"amqtt.plugins.authentication.AnonymousAuthPlugin": {"allow_anonymous": True}}
     if order.password:
         plugins = {"omni.wire.broker_auth.OnePassword": {"username": order.username, "password": order.password}}
-    broker = Broker({"listeners": {"default": listener}, "timeout_disconnect_delay": 2, "plugins": plugins})
+    broker = Broker({"listeners": listeners, "timeout_disconnect_delay": 2, "plugins": plugins})
     await broker.start()
-    print(json.dumps({"port": port}), flush=True)
+    print(json.dumps({"port": port, "local_port": local_port}), flush=True)
     await asyncio.Event().wait()
+
+
+def _free(host: str, port: int) -> int:
+    """The port, or a free one for 0. Raises `OSError` when it is taken: the broker itself says neither."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind((host, port))
+        return int(probe.getsockname()[1])
 
 
 def main() -> None:

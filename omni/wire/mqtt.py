@@ -97,7 +97,7 @@ class Address:
     ca: str = ""  #: a file with the authority that signed the broker's certificate, where that is a private one
 
     @classmethod
-    def parse(cls, url: str, ca: str = "") -> Address:
+    def parse(cls, url: str, ca: str = "", username: str = "", password: str = "") -> Address:
         """The address in `mqtt://[user:password@]host[:port]`, or `mqtts://` for TLS. Raises `ConfigError`."""
         remedy = "Write mqtt://host:1883, or mqtts://user:password@host:8883 for TLS."
         try:
@@ -111,8 +111,8 @@ class Address:
         if parts.path.strip("/") or parts.query:
             raise ConfigError(f"The broker's address ends with {parts.path!r}, which means nothing.", remedy)
         tls = parts.scheme == "mqtts"
-        user, password = unquote(parts.username or ""), unquote(parts.password or "")
-        return cls(parts.hostname, port or (8883 if tls else 1883), tls, user, password, ca)
+        username, password = unquote(parts.username or "") or username, unquote(parts.password or "") or password
+        return cls(parts.hostname, port or (8883 if tls else 1883), tls, username, password, ca)
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
@@ -204,6 +204,8 @@ class Connection:
     ) -> tuple[bytes, Any]:
         number, part, parts, packed = head
         if not self.v5:
+            if not piece:
+                return b"", None  # clears what was retained
             front = msgspec.msgpack.encode([number, part, parts, packed, correlation, reply])
             return _HEAD.pack(len(front)) + front + piece, None
         from paho.mqtt.packettypes import PacketTypes
