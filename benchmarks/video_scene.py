@@ -33,7 +33,7 @@ class Slot:
 
 
 LECTURE = (
-    Slot("report", 8, slide=("ANNUAL REPORT 2031", "Harbour Committee"), 
+    Slot("report", 8, slide=("ANNUAL REPORT 2031", "Harbour Committee"),
         says="Welcome to the annual report of the harbour committee."),
     Slot("train-dog", 8, _DOG, says="The train to the coast leaves at nine in the morning."),
     Slot("budget-grew", 8, slide=("FINANCES",), says="Our budget grew by twelve percent this year."),
@@ -42,7 +42,7 @@ LECTURE = (
     Slot("intermission", 6, slide=("INTERMISSION",), sound="silence"),
     Slot("bang-picture", 8, _HORSES, sound="bang"),
     Slot("bakery-dog", 8, _DOG2, says="The bakery sells fresh bread every Sunday."),
-    Slot("questions", 8, slide=("QUESTIONS?", "write to harbour@example.org"), 
+    Slot("questions", 8, slide=("QUESTIONS?", "write to harbour@example.org"),
         says="Please send your questions about the budget before Friday."),
     Slot("kayak", 8, _KAYAK, sound="beep"),
     Slot("lighthouse", 8, slide=("RENOVATION",), says="The lighthouse was painted white and red in the spring."),

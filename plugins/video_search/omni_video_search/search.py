@@ -26,14 +26,21 @@ from omni_video_search.seeing import Eyes
 from omni_video_search.timeline import Entry, Timelines, Video
 
 STEP_S = 0.25  #: of the grid on which streams meet
-#: Below this a moment does not fit.
-FLOOR = 0.34
+#: Below this a moment does not fit; where several things must hold at once, less of each will do.
+FLOOR, FLOOR_TOGETHER = 0.45, 0.34
+#: What is not recognised in a picture may be there all the same; what is not said was not said. Credit for it.
+UNSEEN = 0.15
 #: A span is where the score is at least this share of its peak.
-SHOULDER = 0.8
+SHOULDER = 0.9
 #: Seconds by which something said may lie beside what is shown at the time.
 SLACK_S = 1.5
-#: Cosine between a question and what is meant, by space: from chance to certain.
-MEANING = {"speech": (0.30, 0.70), "text": (0.22, 0.50), "image-text": (0.19, 0.31)}
+#: Cosine between a question and what is said: from chance to certain.
+SAID = (0.30, 0.70)
+#: By space, of pictures: what a cosine is usually, and how far above it counts, from a little to certainly.
+#: (Some questions are near to every picture: so each is compared with the middle of all key frames.)
+SHOWN = {"text": (0.50, 0.04, 0.24), "image-text": (0.20, 0.02, 0.10)}
+#: So many key frames have a middle worth the name.
+ENOUGH = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +105,7 @@ class Finder:
         limit: int = 5,
         streams: Sequence[str] = STREAMS,
         equal: bool = False,
-        floor: float = FLOOR,
+        floor: float | None = None,
         within: Sequence[str] = (),
     ) -> list[Found]:
         """The best moments, best first; empty when nothing fits. Raises `BadInput` for an empty question.
@@ -109,6 +116,8 @@ class Finder:
             raise BadInput("The question is empty.", "Say what is said, shown or heard in the moment you look for.")
         index = await asyncio.to_thread(self._load)
         parts = parse(question[:500])
+        if floor is None:
+            floor = FLOOR_TOGETHER if len(parts) > 1 else FLOOR
         scored = [await self._score(index, part) for part in parts]
         return await asyncio.to_thread(_fuse, index, parts, scored, set(streams), equal, floor, limit, set(within))
 
@@ -152,13 +161,13 @@ class Finder:
 
 
 def _calibrated(cosine: NDArray[np.float32], stream: str, space: str) -> NDArray[np.float32]:
-    """Cosines to 0..1; of pictures, one that fits better than most of the others counts more."""
-    low, high = MEANING["speech" if stream == "speech" else space]
-    score = np.clip((cosine - low) / (high - low), 0, 1)
-    if stream == "picture" and len(cosine) >= 8:
-        spread = (cosine - np.median(cosine)) / max(float(cosine.std()), 0.02)
-        score = score * (0.4 + 0.6 * np.clip(spread / 2.0, 0, 1))
-    return score
+    """Cosines to 0..1; those of pictures against what is usual for this question."""
+    if stream == "speech":
+        low, high = SAID
+        return np.clip((cosine - low) / (high - low), 0, 1)
+    usual, low, high = SHOWN[space]
+    middle = float(np.median(cosine)) if len(cosine) >= ENOUGH else usual
+    return np.clip((cosine - middle - low) / (high - low), 0, 1)
 
 
 def _score_entries(
@@ -264,17 +273,26 @@ def _moments(
         row[cut] = np.maximum(row[cut], score)
     each = 1 - np.prod(1 - layers, axis=1)  # [parts, cells]: any stream may vouch for a part
     if len(parts) > 1:
+        for k, part in enumerate(parts):
+            if part.weights["picture"] == max(part.weights.values()):
+                each[k] = UNSEEN + (1 - UNSEEN) * each[k]
         loose = np.stack([_widened(row, round(SLACK_S / STEP_S)) for row in each])
         both = np.prod(loose, axis=0) ** (1 / len(parts))
         strict = np.prod(each, axis=0) ** (1 / len(parts))
         fused = 0.8 * both + 0.2 * strict  # exactly at the same time is better than nearly
     else:
-        fused = each[0]
+        fused = strict = each[0]
     found, left = [], fused.copy()
     while len(found) < limit and (peak := float(left.max())) >= floor:
         top = int(np.argmax(left))
         first, last = _plateau(left, top, peak * SHOULDER)
-        start, end = first * STEP_S, min((last + 1) * STEP_S, max(video.duration, STEP_S))
+        exact = strict[first : last + 1]
+        if len(parts) > 1 and float(exact.max()) >= peak / 2:  # where all parts hold, without the slack
+            inner = _plateau(exact, int(np.argmax(exact)), float(exact.max()) * SHOULDER)
+            span = first + inner[0], first + inner[1]
+        else:
+            span = first, last
+        start, end = span[0] * STEP_S, min((span[1] + 1) * STEP_S, max(video.duration, STEP_S))
         evidence = _evidence(hits, parts, start, end)
         start, end = _exact(start, end, evidence, len(parts))
         found.append(Found(video, start, end, peak, evidence))
@@ -316,12 +334,17 @@ def _evidence(
 
 
 def _word_time(entry: Entry, part: Part) -> float:
-    """When the first of the asked words is said; otherwise when the entry begins."""
-    if entry.words:
-        for text, start, _ in json.loads(entry.words):
-            if set(terms(text)) & set(part.terms):
-                return float(start)
-    return entry.start
+    """When the asked words are said: where most of them stand within four seconds; else when the entry begins."""
+    if not entry.words:
+        return entry.start
+    wanted = set(part.terms)
+    said = [(float(start), set(terms(text)) & wanted) for text, start, _ in json.loads(entry.words)]
+    best, at = 0, entry.start
+    for start, own in said:
+        near = len(set().union(*(some for when, some in said if start <= when <= start + 4))) if own else 0
+        if near > best:
+            best, at = near, start
+    return at
 
 
 def _exact(start: float, end: float, evidence: tuple[Evidence, ...], parts: int) -> tuple[float, float]:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omni.capabilities import Audio, Transcriber, VoiceActivity, Word
+from omni.errors import CapabilityUnavailable, ModelError
 from omni_video_search.sound import CELL_S, LABELS, RATE, measure, score_cells
 
 MARGIN_S = 1.0  #: heard before and after a stretch
@@ -20,7 +21,11 @@ LEAST_SPEECH_S = 0.3
 #: A recogniser that doubts more than this, or is surer of nothing, heard noise.
 NO_SPEECH, LEAST_SURE = 0.85, 0.3
 #: A new utterance after a pause of this, or at this length (seconds).
-PAUSE_S, LONGEST_S = 0.9, 12.0
+PAUSE_S, LONGEST_S = 0.9, 8.0
+#: What lies further apart than this is recognised apart: over a long pause word times get vague (seconds).
+APART_S = 2.0
+#: A word that seems longer began later: its time ran into the silence before it.
+LONGEST_WORD_S = 1.2
 _FRAME = 512
 
 
@@ -59,27 +64,44 @@ class Ears:
         self, audio: Audio, start: float, end: float, offset: float, share: NDArray[np.float32]
     ) -> list[Word]:
         """The words whose middle lies between `start` and `end` in the sound that begins at `offset`."""
-        from omni.errors import CapabilityUnavailable, ModelError
-
-        spoken = np.flatnonzero(share > 0.2)
-        if not len(spoken) or float(share.sum()) * CELL_S < LEAST_SPEECH_S or "speech recognition" in self.missing:
+        if float(share.sum()) * CELL_S < LEAST_SPEECH_S:
             return []
-        first = max(0, int((spoken[0] * CELL_S - 0.3) * RATE))
-        last = int(((spoken[-1] + 1) * CELL_S + 0.4) * RATE)
+        words: list[Word] = []
+        for first, last in spoken_parts(share):
+            if "speech recognition" in self.missing:
+                break
+            cut = slice(max(0, int((first - 0.3) * RATE)), int((last + 0.4) * RATE))
+            words += await self._recognise(audio[cut], offset + cut.start / RATE, offset + first - 0.3)
+        return [word for word in words if start <= (word.start + word.end) / 2 < end]
+
+    async def _recognise(self, audio: Audio, offset: float, earliest: float) -> list[Word]:
         try:
-            heard = await self._host.get(Transcriber).transcribe(audio[first:last], words=True, language=self._language)
+            heard = await self._host.get(Transcriber).transcribe(audio, words=True, language=self._language)
         except (CapabilityUnavailable, ModelError) as error:
             self.missing["speech recognition"] = str(error)
             return []
         if heard.no_speech > NO_SPEECH or heard.confidence < LEAST_SURE:
             return []
-        shift = offset + first / RATE
-        words = [
-            Word(w.text.strip(), round(w.start + shift, 2), round(w.end + shift, 2), round(w.probability, 3))
-            for w in heard.words
-            if w.text.strip()
-        ]
-        return [word for word in words if start <= (word.start + word.end) / 2 < end]
+        words = []
+        for w in heard.words:
+            begin, end = max(w.start, w.end - LONGEST_WORD_S) + offset, w.end + offset
+            if w.text.strip():
+                words.append(
+                    Word(w.text.strip(), round(max(begin, earliest), 2), round(end, 2), round(w.probability, 3))
+                )
+        return words
+
+
+def spoken_parts(share: NDArray[np.float32]) -> list[tuple[float, float]]:
+    """(start, end) in seconds of what is spoken, taken together over pauses shorter than `APART_S`."""
+    parts: list[tuple[float, float]] = []
+    for cell in np.flatnonzero(share > 0.2):
+        start, end = float(cell * CELL_S), float((cell + 1) * CELL_S)
+        if parts and start - parts[-1][1] < APART_S:
+            parts[-1] = parts[-1][0], end
+        else:
+            parts.append((start, end))
+    return [part for part in parts if part[1] - part[0] > LEAST_SPEECH_S]
 
 
 def _shares(detector: Any, audio: Audio) -> NDArray[np.float32]:

@@ -142,8 +142,7 @@ class VideoSearch extends HTMLElement {
     }
     this.#now = h("div", { class: "now" });
     this.#lanes.replaceChildren(...LANES.map(([key, name]) => h("div", { class: `lane ${key}` }, h("span", {}, name), spans[key].map((e) => this.#block(key, e, t.duration)))));
-    this.#lanes.firstChild.append(this.#now);
-    this.#now.style.bottom = "-6rem";
+    this.#lanes.append(h("div", { class: "needle" }, this.#now));
     this.#mark();
   }
 
