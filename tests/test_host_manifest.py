@@ -119,3 +119,21 @@ def test_the_previous_minor_api_keeps_working():
     assert api_refusal(manifest, "1.4") == ""
     assert "written for the plugin interface ==1.3.*" in api_refusal(manifest, "1.5")
     assert api_refusal(manifest, "2.0")
+
+
+def test_the_events_known_without_importing_the_vocabulary_are_events():
+    from omni import events
+    from omni.host.manifest import _COMMON_EVENTS
+
+    assert {kind.__name__ for kind in events.ALL} >= _COMMON_EVENTS
+
+
+@pytest.mark.parametrize("wanted", [">=1.0,<2", ">=1.1, <1.3", ">=2.0,<3", ">=1.0,<1.1", ">=10.2,<11"])
+def test_a_plain_range_is_compared_as_packaging_does(wanted):
+    from packaging.specifiers import SpecifierSet
+
+    from omni.host.manifest import _PLAIN_RANGE, _serves
+
+    assert _PLAIN_RANGE.fullmatch(wanted)
+    for version in ("0.9", "1.0", "1.1", "1.2", "1.3", "2.0", "10.2", "10.10"):
+        assert _serves(wanted, version) == SpecifierSet(wanted).contains(version, prereleases=True), version
