@@ -50,7 +50,6 @@ _COMMON_EVENTS = frozenset((
     "ToolReturned", "TextDelta", "ReplyFinished", "AudioOut", "AudioFlush", "AudioHold", "Played", "Spoken",
     "Drawing", "StageTiming", "Notice", "SessionClosed", "Custom",
 ))  # fmt: skip
-)
 
 #: The capabilities of Omni itself. Known here too, for importing them costs a tenth of a second (numpy).
 _COMMON = frozenset(
