@@ -11,10 +11,10 @@ from omni.errors import BadInput
 LONGEST = 500
 #: Words that say nothing about what a photo shows.
 _EMPTY = frozenset(
-    """a an the of in on at with and or to is are was were be it its this that these those there some any my our your i me
-    we you he she they him her them his photo photos picture pictures image images pic pics photograph photographs shot
-    find show search where which who what when looking look for from by as near next while has have having wearing
-    two three one""".split()  # noqa: SIM905
+    """a an the of in on at with and or to is are was were be it its this that these those there some any my our your
+    i me we you he she they him her them his photo photos picture pictures image images pic pics photograph photographs
+    shot find show search where which who what when looking look for from by as near next while has have having
+    wearing two three one""".split()  # noqa: SIM905
 )
 
 

@@ -25,12 +25,15 @@ from omni_image_search.query import Query, full_text, words
 from omni_image_search.records import Hit
 from omni_image_search.store import Store
 
-WORDS = 1.0  #: weight of full text beside the vectors, of which one standard deviation is 1
-RAREST = 5.0  #: a word that one photo alone has counts no more than this
+WORDS = 0.5  #: weight of full text (BM25) beside the vectors, of which one standard deviation is 1
+COLUMNS = (0.05, 1.0, 2.0, 1.0)  #: seen (the vectors know that already), read, written, named
+RAREST = 5.0  #: full text counts no more than this
 MINUS = 0.6  #: weight of what is to be left out
 LIKE = 1.0
-CUT = 3.0  #: with "auto", standard deviations above the usual that a photo must have
-SPREAD = 2.0  #: and how far below the best one it may be
+FITS = 0.19  #: with "auto", how much nearer to the question than the mean photo a photo's text vector must be,
+SPELLED = 0.5  #: or how much full text it must have in common,
+CUT = 3.0  #: or, where there is no text space, how many standard deviations above the mean it must be
+SPREAD = 3.0  #: and how far below the best one it may be
 SMALL = 12  #: in a smaller gallery the deviations say nothing: no cut-off
 
 
@@ -68,10 +71,12 @@ class Searcher:
             text, note = await self._in_english(query.text.strip())
             total = np.zeros(len(ids), np.float32)
             why: dict[str, np.ndarray] = {}
+            fits: np.ndarray | None = None
             if text:
                 meaning, spelled = await self._by_text(text, ids)
-                total += meaning + WORDS * np.clip(standardise(spelled), 0, RAREST)
+                total += meaning + np.minimum(WORDS * spelled, RAREST)
                 why |= {"meaning": meaning, "words": spelled}
+                fits = await self._fits(text, ids, spelled)
             for like in query.like:
                 alike = await self._by_image(like, ids)
                 total += LIKE * alike
@@ -83,7 +88,7 @@ class Searcher:
             for one in query.like:
                 if isinstance(one, int):
                     total[ids == one] = -np.inf
-            return await asyncio.to_thread(self._pick, query, ids, total, why, text, note)
+            return await asyncio.to_thread(self._pick, query, ids, total, why, fits, text, note)
 
     # -- views of a photo ------------------------------------------------------------------------
 
@@ -108,6 +113,19 @@ class Searcher:
                     vectors[space] = (await embedder.embed_text([text], query=True))[0]
         return vectors
 
+    async def _fits(self, text: str, ids: np.ndarray, spelled: np.ndarray) -> np.ndarray | None:
+        """[n] whether a photo has to do with the question at all; None where there is no measured line for that.
+
+        Standard deviations can't tell: in every gallery some photo is three of them above the mean.
+        """
+        if "image-text" in self._matrices or "text" not in self._matrices:
+            return None
+        vectors = await self._vectors(text, ("text",))
+        if not vectors:
+            return None
+        nearer = _onto(ids, *await asyncio.to_thread(self._matrices["text"].scores, vectors["text"], True))
+        return (nearer >= FITS) | (spelled >= SPELLED)
+
     def _meaning(self, vectors: dict[str, np.ndarray], weights: dict[str, float], ids: np.ndarray) -> np.ndarray:
         """[n] the spaces' scores, and what was fitted to the person's captions, added up."""
         scores = np.zeros(len(ids), np.float32)
@@ -123,20 +141,20 @@ class Searcher:
         return standardise(_onto(ids, features.ids, standardise(fitted)) + self._head.plain * scores)
 
     def _spelled(self, text: str, ids: np.ndarray) -> np.ndarray:
-        """BM25 over what was seen, written and named; 1 for the best match in the index."""
+        """BM25 over what was seen, read, written and named; 0 without a word in common."""
         found = np.zeros(len(ids), np.float32)
         if not (asked := full_text(text)):
             return found
         rows = self._store.rows(
-            "SELECT rowid, -bm25(texts, 1.0, 1.0, 2.0, 0.5) AS score FROM texts WHERE texts MATCH ?"
+            "SELECT rowid, -bm25(texts, ?, ?, ?, ?) AS score FROM texts WHERE texts MATCH ?"
             " ORDER BY score DESC LIMIT 20000",
-            (asked,),
+            (*COLUMNS, asked),
         )
         if rows:
             known = np.asarray([row[0] for row in rows], np.int64)
             scores = np.asarray([row[1] for row in rows], np.float32)
             order = np.argsort(known)
-            found = _onto(ids, known[order], (scores / max(float(scores[0]), 1e-6))[order])
+            found = _onto(ids, known[order], np.maximum(scores, 1e-3)[order])
         return np.maximum(found, 0.0)
 
     async def _by_image(self, like: bytes | int, ids: np.ndarray) -> np.ndarray:
@@ -210,12 +228,22 @@ class Searcher:
     # -- what is answered ------------------------------------------------------------------------
 
     def _pick(
-        self, query: Query, ids: np.ndarray, total: np.ndarray, why: dict[str, np.ndarray], text: str, note: str
+        self,
+        query: Query,
+        ids: np.ndarray,
+        total: np.ndarray,
+        why: dict[str, np.ndarray],
+        fits: np.ndarray | None,
+        text: str,
+        note: str,
     ) -> Found:
         order = np.argsort(-total, kind="stable")[: max(1, query.limit)]
         order = order[np.isfinite(total[order])]
         best = float(total[order[0]]) if len(order) else 0.0
         least = self._least(query, len(ids), best)
+        if fits is not None and query.min_score == "auto" and len(ids) >= SMALL:
+            least = best - SPREAD
+            order = order[fits[order]]
         kept = [i for i in order if total[i] >= least]
         hits = tuple(self._hit(int(ids[i]), float(total[i]), {n: float(v[i]) for n, v in why.items()}) for i in kept)
         if not hits and not note:
