@@ -13,6 +13,8 @@ import asyncio
 import logging
 import multiprocessing
 import os
+import shutil
+import socket
 import statistics
 import subprocess
 import sys
@@ -93,6 +95,70 @@ async def direct_tier(folder: Path) -> AsyncIterator[dict[str, Any]]:
     yield {"small": scope["Scores"](), "frame": scope["Frames"](), "array": scope["Arrays"]()}
 
 
+@asynccontextmanager
+async def mqtt_tier(folder: Path, data: Path, broker: str) -> AsyncIterator[dict[str, Any]]:
+    """A worker in a process of its own, reached through a broker in another."""
+    async with _broker(data, broker) as port:
+        url = f"mqtt://127.0.0.1:{port}"
+        command = [sys.executable, "-m", "omni.cli.main", "serve-plugin", "bench", "--broker", url]
+        environment = {**os.environ, "OMNI_HOME": str(data / "worker")}
+        worker = await asyncio.create_subprocess_exec(
+            *command, "--plugin", str(folder), env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        )
+        host = Host(_Remote(url), None, data / "remote", only=["none"])
+        try:
+            await asyncio.wait_for(worker.stdout.readline(), 60)
+            await host.start()
+            async with asyncio.timeout(20):
+                while not host.offers(Reranker):  # noqa: ASYNC110
+                    await asyncio.sleep(0.05)
+            yield {"small": host.get(Reranker), "frame": host.get(Embedder), "array": host.get(Transcriber)}
+        finally:
+            await host.stop()
+            worker.kill()
+            await worker.wait()
+
+
+class _Remote:
+    """A configuration that names a broker."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """The broker's address; nothing else is set."""
+        return self._url if key == "remote.broker" else default
+
+
+@asynccontextmanager
+async def _broker(data: Path, kind: str) -> AsyncIterator[int]:
+    """The embedded broker, or Mosquitto: its port."""
+    from omni.wire.broker import BrokerOrder, EmbeddedBroker
+
+    if kind == "embedded":
+        broker = await EmbeddedBroker.start(BrokerOrder(port=0))
+        try:
+            yield broker.port
+        finally:
+            await broker.stop()
+        return
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    process = await asyncio.create_subprocess_exec(kind, "-p", str(port), stderr=subprocess.DEVNULL)
+    try:
+        await asyncio.sleep(1.0)
+        yield port
+    finally:
+        process.terminate()
+        await process.wait()
+
+
+def mosquitto() -> str:
+    """Where Mosquitto is; "" when it is not installed."""
+    return shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin") or ""
+
+
 def tiers(folder: Path, data: Path) -> dict[str, Callable[[], Any]]:
     """Every way to reach the plugin: a name and what opens it. Another way is another line here."""
     return {
@@ -100,7 +166,8 @@ def tiers(folder: Path, data: Path) -> dict[str, Callable[[], Any]]:
         "in-process": lambda: host_tier(folder, data, apart=False),
         "isolated": lambda: host_tier(folder, data, apart=True),
         "isolated, pipe only": lambda: host_tier(folder, data, apart=True, arena=4096),
-    }
+        "mqtt, embedded": lambda: mqtt_tier(folder, data, "embedded"),
+    } | ({"mqtt, mosquitto": lambda: mqtt_tier(folder, data, mosquitto())} if mosquitto() else {})
 
 
 async def small_calls(scores: Reranker, calls: int) -> list[float]:
@@ -257,11 +324,14 @@ async def measure(card: Card, quick: bool, scratch: Path) -> None:
     rows.append(["multiprocessing pipe", *(dumb.get(column, float("nan")) for column in columns[:4]), "-", "-", "-"])
     card.table("Milliseconds a call; 720p frames at 30 a second", ["tier", *columns], rows)
     direct = results["direct"]
-    for name in ("in-process", "isolated"):
+    for name in ("in-process", "isolated", "mqtt, embedded", "mqtt, mosquitto"):
+        if name not in results:
+            continue
         overhead = {key: results[name][key] - direct[key] for key in columns[:6]}
         card.figures.setdefault("overhead_ms", {})[name] = overhead
-        card.figures[f"{name.replace('-', '_')}_call_p50_ms"] = overhead["call_p50"]
-        card.figures[f"{name.replace('-', '_')}_frame_p99_ms"] = overhead["frame_p99"]
+        key = name.replace("-", "_").replace(", ", "_")
+        card.figures[f"{key}_call_p50_ms"] = overhead["call_p50"]
+        card.figures[f"{key}_frame_p99_ms"] = overhead["frame_p99"]
     card.figures["late_frames"] = results["isolated"]["late"]
     card.baseline = {"direct": direct, "multiprocessing pipe": dumb}
     card.control = {"isolated, pipe only": results["isolated, pipe only"]}

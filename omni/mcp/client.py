@@ -13,6 +13,7 @@ import shlex
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omni import airgap
@@ -158,9 +159,14 @@ class McpPlugin:
         if settings.command:
             if airgap.active():
                 raise Airgapped("A program of somebody else can't be kept off the network, so it is not started.")
-            server = StdioServerParameters(
+            from mcp import stdio_client
+
+            errors = await asyncio.to_thread(open, self._log_path(), "w", encoding="utf-8")
+            stack.callback(errors.close)
+            parameters = StdioServerParameters(
                 command=settings.command[0], args=list(settings.command[1:]), env=dict(settings.env)
             )
+            server = stdio_client(parameters, errlog=errors)
         elif settings.token:
             import httpx2
             from mcp.client.streamable_http import streamable_http_client
@@ -171,6 +177,12 @@ class McpPlugin:
         else:
             server = settings.url
         return await stack.enter_async_context(Client(server, read_timeout_seconds=settings.deadline_s))
+
+    def _log_path(self) -> Path:
+        """Where what the program writes to stderr goes."""
+        folder = self._host.data_dir / "plugins" / self.id
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder / "server.log"
 
     # -- tools --------------------------------------------------------------------------------
 
@@ -210,6 +222,11 @@ class McpPlugin:
             (description.split(". ")[0],), self.settings.deadline_s, self.id,
         )  # fmt: skip
 
+    def _gone(self) -> None:
+        """It died in a call: no other call is sent there, and it is started again."""
+        self._client, self.away = None, True
+        self._broken.set()
+
     async def _call(self, name: str, arguments: dict[str, Any]) -> ToolResult:
         from mcp import MCPError
 
@@ -225,10 +242,10 @@ class McpPlugin:
             ) from None
         except MCPError as error:
             if "closed" in str(error).lower():
-                self._broken.set()
+                self._gone()
             raise PluginError(f"The MCP server {self.settings.name!r} failed in {name}: {error}.") from None
         except Exception as error:  # the streams of a server that just died
-            self._broken.set()
+            self._gone()
             raise PluginError(f"The MCP server {self.settings.name!r} is gone ({type(error).__name__}).") from None
         text = "\n".join(block.text for block in result.content if getattr(block, "type", "") == "text")
         if result.is_error:

@@ -15,6 +15,7 @@ the whole is bounded by `LIMIT`.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import secrets
 import socket
@@ -225,7 +226,9 @@ class Connection:
         import aiomqtt
 
         try:
-            await self._client.publish(topic, payload, qos, retain, properties, timeout=60.0)
+            sending = self._client.publish(topic, payload, qos, retain, properties, timeout=60.0)
+            _quick(self._client)
+            await sending
         except (aiomqtt.MqttError, ValueError) as error:
             log.debug("a message to %s was lost: %s", topic, error)
 
@@ -319,6 +322,15 @@ class _Partial:
     parts: int
     pieces: dict[int, bytes]
     since: float
+
+
+def _quick(client: Any) -> None:
+    """Acknowledge what comes next at once (Linux): a broker without `set_tcp_nodelay` holds back an answer that
+    follows its PUBACK until that is acknowledged, which takes 40 ms."""
+    sock = client._client.socket()
+    if sock is not None and hasattr(socket, "TCP_QUICKACK"):
+        with contextlib.suppress(OSError, AttributeError):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
 
 
 def _shrinks(body: bytes) -> bool:
