@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -162,7 +163,8 @@ async def test_omnis_tools_are_served_and_a_person_is_asked(mode, tmp_path):
             assert refused.is_error and "this client can't ask" in refused.content[0].text
         yes, _ = asked("accept")
         async with Client(server, mode=mode, elicitation_callback=yes) as client:
-            assert (await client.call_tool("send", {"to": "eve"})).content[0].text == "sent to eve, 2"  # bob got nothing
+            sent = await client.call_tool("send", {"to": "eve"})
+            assert sent.content[0].text == "sent to eve, 2"  # bob got nothing
 
 
 async def test_a_yes_counts_once_and_for_exactly_its_arguments(tmp_path):
@@ -245,10 +247,11 @@ async def test_a_server_is_a_plugin_by_one_line_and_is_contained(tmp_path):
         tools = {tool.name: tool for tool in host.tools()}
         assert set(tools) == {"odd_double", "odd_erase", "odd_fail", "odd_die", "odd_hang"}
         assert tools["odd_double"].effect is Effect.PURE and tools["odd_erase"].effect is Effect.CONSEQUENTIAL
-        assert tools["odd_fail"].effect is Effect.MUTATING and tools["odd_double"].description == "Twice a number. Always."
+        assert tools["odd_fail"].effect is Effect.MUTATING
+        assert tools["odd_double"].description == "Twice a number. Always."
         result = await tools["odd_double"]({"number": 21}, ToolContext())
         assert result.value == {"result": 42} and result.trusted is False
-        with pytest.raises(PluginError, match="no luck|fail"):
+        with pytest.raises(PluginError, match=r"no luck|fail"):
             await tools["odd_fail"]({}, ToolContext())
         with pytest.raises(PluginError):
             await tools["odd_die"]({}, ToolContext())
@@ -280,10 +283,11 @@ def test_settings_and_schemas_that_can_not_be_used():
 async def test_a_third_partys_server_from_the_package_index(tmp_path):
     target = tmp_path / "site"
     command = [sys.executable, "-m", "pip", "install", "-q", "--disable-pip-version-check"]
-    subprocess.run([sys.executable, "-m", "venv", str(target)], check=True, timeout=120)
+    run = partial(asyncio.to_thread, subprocess.run)
+    await run([sys.executable, "-m", "venv", str(target)], check=True, timeout=120)
     python = target / "bin/python"
     command[0] = str(python)
-    done = subprocess.run([*command, "mcp-server-time"], capture_output=True, text=True, timeout=240)
+    done = await run([*command, "mcp-server-time"], capture_output=True, text=True, timeout=240)
     if done.returncode:
         pytest.skip(f"mcp-server-time can't be fetched: {done.stderr.strip().splitlines()[-1][:200]}")
     line = {"command": [str(python), "-m", "mcp_server_time", "--local-timezone", "UTC"]}

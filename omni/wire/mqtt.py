@@ -226,9 +226,8 @@ class Connection:
         import aiomqtt
 
         try:
-            sending = self._client.publish(topic, payload, qos, retain, properties, timeout=60.0)
+            await self._client.publish(topic, payload, qos, retain, properties, timeout=60.0)
             _quick(self._client)
-            await sending
         except (aiomqtt.MqttError, ValueError) as error:
             log.debug("a message to %s was lost: %s", topic, error)
 
