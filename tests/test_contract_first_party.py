@@ -34,9 +34,9 @@ async def test_first_party_plugins_keep_the_contract(folder, rule):
     await keeps(folder, rule)
 
 
-#: With models loaded anew for each rule this takes minutes, so it is tried where a model answers, on what models change.
+#: With models loaded anew for each rule this takes minutes: it is tried where a model answers, on what models change.
 WITH_MODELS = ("answers_have_the_right_type", "cancellation_ends_a_call", "errors_are_sentences")
-ENGINES = [folder for folder in MEMBERS if folder.name in ("omni_memory", "omni_speech", "omni_language", "omni_vision")]
+ENGINES = [f for f in MEMBERS if f.name in ("omni_memory", "omni_speech", "omni_language", "omni_vision")]
 
 
 @pytest.mark.real
