@@ -164,6 +164,7 @@ def box_hits(asked: list[Question], answers: list[Any]) -> float:
 
 
 def main() -> int:
+    """Run it and print the claim card."""
     logging.basicConfig(level=logging.ERROR)
     args = arguments(
         "docs", "Page, box, refusal?", data="pdf", word={"action": "store_true", "help": "let the chat model word answers"},

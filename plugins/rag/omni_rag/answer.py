@@ -28,8 +28,8 @@ log = logging.getLogger("omni.rag")
 PASSAGES = 4  #: shown to the chat model
 LETTERS = 900  #: of each
 LOOKED = 3  #: hits whose sentences are looked at
-#: Logistic regression (bias, then words held, cosine, re-ranker, best sentence), fitted on questions that
-#: are not the benchmark's; `make bench-docs` says how well it refuses.
+#: A logistic score (bias, then words held, cosine, re-ranker, best sentence). Set by hand on a few spot checks, not
+#: fitted: `make bench-docs` measures how well it refuses.
 CONFIDENCE = (-6.0, 4.0, 4.0, 4.0, 2.0)
 ASK = 0.35  #: below, refused without asking a model
 SURE = 0.75  #: above, a model's "not supported" is not believed

@@ -41,9 +41,10 @@ def panel(library: Library) -> Panel:
         return answer.plain()
 
     async def index(params: dict[str, Any]) -> Any:
+        """Begin to read a folder or a file; the panel asks how far it is."""
         target = Path(str(params.get("path") or "")).expanduser()
         if not str(params.get("path") or "").strip() or not target.is_absolute():
-            raise BadInput("Name a folder or file with its whole path.", "For example /home/me/Documents")
+            raise BadInput("Name a folder or file with its whole path.", "For example ~/Documents")
         if not target.exists():
             raise BadInput(f"{target} is not there.", "Check the name.")
         if running.get("task") and not running["task"].done():

@@ -77,7 +77,7 @@ class OmniRag extends HTMLElement {
     this.said = h("div", { className: "said", role: "log", ariaLive: "polite" });
     this.input = h("input", { placeholder: "What do you want to know?", ariaLabel: "Question", maxLength: 2000, autocomplete: "off" });
     this.send = h("button", { className: "do", type: "submit" }, "Ask");
-    this.folder = h("input", { placeholder: "/home/me/Documents", ariaLabel: "Folder or file" });
+    this.folder = h("input", { placeholder: "~/Documents", ariaLabel: "Folder or file" });
     this.progress = h("div", { className: "progress", hidden: true, role: "status" });
     this.problems = h("ul");
     this.heading = h("summary", {}, "Add documents");
