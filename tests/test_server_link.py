@@ -452,9 +452,10 @@ async def test_what_waits_is_joined_and_replaced_not_piled_up():
         outbox.put(events.PartialTranscript(turn=2, text=str(number)))
         outbox.put(events.Spoken(turn=1, text=str(number)))
     outbox.put(events.Spoken(turn=1, text="end", final=True))
-    got = [json.loads(await outbox.take()) for _ in range(3)]
-    assert [m["type"] for m in got] == ["TextDelta", "PartialTranscript", "Spoken"]
-    assert got[0]["text"] == "a" * 5000 and got[1]["text"] == "4999" and got[2]["final"]
+    got = [json.loads(await outbox.take()) for _ in range(4)]
+    assert [m["type"] for m in got] == ["TextDelta", "PartialTranscript", "Spoken", "Spoken"]
+    assert got[0]["text"] == "a" * 5000 and got[1]["text"] == got[2]["text"] == "4999"
+    assert got[3]["final"] and not got[2].get("final"), "the last word keeps its place at the end"
 
 
 async def test_sent_voice_is_not_sent_again_after_a_flush_but_the_count_holds():

@@ -94,8 +94,8 @@ class Outbox:
                     at=other.at,
                     text=other.text + event.text,
                 )
-            elif isinstance(event, Spoken) and other.final:
-                return False
+            elif isinstance(event, Spoken) and (event.final or other.final):
+                return False  # the last word keeps its place behind what came before it
             self._waiting[index] = event
             return True
         return False

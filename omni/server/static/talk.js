@@ -198,7 +198,8 @@ export class Talk {
     turn.done = m.reason ?? "done";
     turn.pending?.remove();
     turn.pending = null;
-    this.#paint(turn);
+    if (turn.settled) this.#settle(turn, turn.settled);  // what was heard was known before the whole text was
+    else this.#paint(turn);
     if (this.line.silent?.()) announce(`Omni: ${turn.text}`);
   }
 
@@ -210,6 +211,7 @@ export class Talk {
   }
 
   #settle(turn, reason) {
+    turn.settled = reason;
     turn.pending?.remove();
     turn.element.querySelector(".approval:not(.answered)")?.remove();
     if (reason === "cut") {
