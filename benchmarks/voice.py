@@ -211,7 +211,8 @@ def main() -> int:
         return re.sub(r"\d+", lambda m: cardinal(int(m.group())), text)
 
     clean = jiwer.Compose([jiwer.ToLowerCase(), jiwer.RemovePunctuation(), jiwer.RemoveMultipleSpaces(), jiwer.Strip()])
-    first = [r.first_sound_s for r in results if r.first_sound_s is not None]
+    # An answer that sounds before the person has finished is a cut-off, not a quick answer.
+    first = [r.first_sound_s for r in results if r.first_sound_s is not None and r.first_sound_s > 0]
     barge = [r.barge_in_s for r in results if r.barge_in_s is not None]
     asked_to_stop = sum(1 for i in range(len(results)) if i % 2)
     plain = [n["first_sound_s"] for n in naive]
