@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-#: Tests that live in real time (a browser that speaks and hears, processes that are killed) meet the machine's other
-#: work. Each gets a second try, and the report names those that needed it.
-REAL_TIME = {"browser", "slow"}
+#: Tests that live in real time (a browser, models that listen and speak, processes that are killed) meet the machine's
+#: other work. Each gets a second try, and the report names those that needed it.
+REAL_TIME = {"browser", "real", "slow"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -274,7 +274,7 @@ async def test_a_broken_line_is_mended_without_losing_a_word_or_a_sample(tmp_pat
         await o.page.context.set_offline(False)
         await eventually(o.page, "window.omniPage.line.open")
         assert await o.page.evaluate("window.omniPage.line.session") == session
-        await o.until(lambda: any(p.final and p.samples > 300_000 for p in o.of(events.Played)), 40)
+        await o.until(lambda: any(p.final and p.samples > 300_000 for p in o.of(events.Played)), 90)
         assert o.of(events.Played)[-1].samples == link._reply.playout.sent
         await eventually(o.page, "document.querySelector('.answer').textContent.trim().endsWith('sailed from.')")
         assert (await o.page.inner_text(".answer")).strip() == LONG

@@ -9,7 +9,7 @@ from omni.capabilities import Embedder
 from omni.errors import BadInput
 from omni.host.hookspecs import Offer, hookimpl
 
-sys.modules.setdefault("torch", types.ModuleType("torch"))  # stands for `import torch`
+sys.modules.setdefault("tensorflow", types.ModuleType("tensorflow"))  # stands for `import tensorflow`
 
 
 class Vectors:
