@@ -45,6 +45,7 @@ def make_server(host: Host) -> Server[Any]:
         return types.ListToolsResult(tools=[describe(tool) for tool in host.tools()])
 
     async def call_tool(context: Any, params: types.CallToolRequestParams) -> Any:
+        """Run one of Omni's tools for another assistant, asking a person where it has to."""
         try:
             tool = next((one for one in host.tools() if one.name == params.name), None)
             if tool is None:

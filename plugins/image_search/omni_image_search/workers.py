@@ -60,6 +60,7 @@ class _Worker:
         self._process: asyncio.subprocess.Process | None = None
 
     async def ask(self, operation: str, path: str) -> Answer:
+        """What the worker makes of `path`; it is started when it is not there."""
         if self._process is None:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "omni_image_search.decoder", str(MEMORY_MB),

@@ -110,6 +110,7 @@ async def _index(paths: list[Path], speech: bool, text: bool, as_json: bool) -> 
             task, current = bar.add_task("", total=None, rate=""), [Path(), 0.0]
 
             def step(step: Step) -> None:
+                """Draw how far a video is."""
                 if current[0] != step.path:
                     current[:] = [step.path, time.perf_counter()]
                     bar.reset(task)
