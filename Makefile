@@ -39,6 +39,7 @@ lint:  ## check style and the import contracts
 	$(VENV)/lint-imports
 
 dist:  ## build sdist and wheel of Omni and of every member into dist/
+	@$(PYTHON) scripts/setup.py --test --no-models
 	@rm -rf dist
 	@for folder in . memory tools plugins/*; do \
 	  if [ -f $$folder/pyproject.toml ]; then \

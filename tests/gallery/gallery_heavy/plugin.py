@@ -9,7 +9,8 @@ from omni.capabilities import Embedder
 from omni.errors import BadInput
 from omni.host.hookspecs import Offer, hookimpl
 
-sys.modules.setdefault("tensorflow", types.ModuleType("tensorflow"))  # stands for `import tensorflow`
+# Stands for `import mediapipe`: a heavy library that none of the others looks for when it starts.
+sys.modules.setdefault("mediapipe", types.ModuleType("mediapipe"))
 
 
 class Vectors:
