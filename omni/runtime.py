@@ -87,7 +87,8 @@ class Runtime:
                 f"{limit} conversations are open already.",
                 "Close one, or raise `server.max_sessions` if this machine can carry more.",
             )
-        session = Session(host=self.host, settings=dict(settings or {}))
+        chosen = {"off_the_record": bool(self.config.get("session.off_the_record", False))} | (settings or {})
+        session = Session(host=self.host, settings=chosen)
         conversation = Conversation(session, self.planner, lambda: self._voice(session))
         if self._record:
             self._recorders[session.id] = Recorder(session, self._record / session.id, self.config)

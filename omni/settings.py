@@ -81,8 +81,6 @@ class Plugins(BaseModel):
 
 class SessionSettings(Section):
     off_the_record: bool = Field(description="Remember nothing of new conversations.")
-    retention_days: int = Field(ge=0, description="Delete conversations after so many days; 0 keeps them.")
-    language: str = Field(description="The language spoken, as an ISO 639-1 code.")
 
 
 class Budgets(Section):
@@ -91,7 +89,7 @@ class Budgets(Section):
     )
     plan_steps: int = Field(ge=1, le=100, description="The most steps a plan may take before it is stopped.")
     plan_s: Seconds = Field(description="The most seconds a plan may take.")
-    tool_s: Seconds = Field(description="The deadline of one tool call.")
+    tool_s: Seconds = Field(description="The most seconds one tool call may take; a tool may have set itself fewer.")
 
 
 class Network(Section):

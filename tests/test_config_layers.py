@@ -1,11 +1,14 @@
 """Settings are layered, checked, and say where they came from."""
 
 import tomllib
+from pathlib import Path
 
 import pytest
 
+import omni
 from omni.config import Config, config_root, load_config, parse_value, save_setting
 from omni.errors import ConfigError
+from omni.runtime import Runtime
 from omni.settings import describe
 
 SCHEMA = {
@@ -44,6 +47,16 @@ def test_every_setting_has_a_default_and_a_meaning():
     for key, spec in describe().items():
         assert config.get(key) is not None, f"{key} has no default"
         assert spec["help"], f"{key} says nothing about itself"
+
+
+def test_no_setting_is_a_mere_promise():
+    """Each setting is read somewhere by its name; those of a section that is read whole, by the section's."""
+    root = Path(omni.__file__).parent
+    sources = [*root.rglob("*.py"), *(root.parent / "plugins").rglob("omni_*/*.py")]
+    text = "\n".join(path.read_text(encoding="utf-8") for path in sources if "tests" not in path.parts)
+    whole = {section for section in ("remote", "mcp") if f'get("{section}"' in text or f'"{section}.' in text}
+    unread = [key for key in describe() if f'"{key}"' not in text and key.split(".")[0] not in whole]
+    assert not unread
 
 
 def test_the_shipped_profiles_are_valid():
@@ -154,3 +167,13 @@ def test_omni_home_moves_everything(tmp_path, monkeypatch):
 )
 def test_values_are_typed_as_in_a_shell(text, value):
     assert parse_value(text) == value
+
+
+async def test_off_the_record_is_where_every_conversation_begins(tmp_path, monkeypatch):
+    monkeypatch.setenv("OMNI_HOME", str(tmp_path))
+    runtime = Runtime(load_config({"session.off_the_record": True}, environ={}, user=tmp_path / "none.toml"), only=())
+    try:
+        assert (await runtime.open_session()).session.settings["off_the_record"] is True
+        assert (await runtime.open_session({"off_the_record": False})).session.settings["off_the_record"] is False
+    finally:
+        await runtime.stop()

@@ -96,6 +96,16 @@ async def test_what_is_not_allowed_is_not_imported(tmp_path):
     assert loaded == {"omni_load_yes", "omni_load_yes.plugin"}
 
 
+async def test_memory_beyond_the_budget_is_refused_with_a_sentence(tmp_path):
+    first = write_plugin(tmp_path, "first", EMPTY, "[resources]\nram_mb = 200\n")
+    second = write_plugin(tmp_path, "second", EMPTY, "[resources]\nram_mb = 101\n")
+    host = await start(tmp_path, first, second, config=Config({"budgets": {"ram_mb": 300}}, {}))
+    assert states(host) == {"first": "ready", "second": "refused"}
+    refused = next(record for record in host.plugins() if record.id == "second")
+    assert "101 MB" in refused.reason and "100 of 300" in refused.reason and "budgets.ram_mb" in refused.reason
+    await host.stop()
+
+
 async def test_no_plugins_at_all(tmp_path):
     host = await start(tmp_path, write_plugin(tmp_path, "load_none", "raise SystemExit"), only=[])
     assert set(states(host).values()) == {"refused"} and host.tools() == []

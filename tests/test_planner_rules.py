@@ -11,6 +11,7 @@ import pytest
 
 from omni.capabilities import ChatDelta, ChatModel, ChatRequest
 from omni.clock import run_virtual
+from omni.config import load_config
 from omni.errors import BadInput
 from omni.events import ApprovalAsked, ApprovalGiven, PlanUpdated, ToolCalled, ToolReturned
 from omni.planner import Limits, Planner, Request, Say
@@ -727,3 +728,13 @@ async def test_what_is_kept_of_sessions_is_bounded() -> None:
         async for _say in world.planner.answer(session, Request(turn, revision, "hi")):
             pass
     assert len(world.planner._memos) == SESSIONS
+
+
+async def test_the_budget_is_as_set_and_the_prompt_too(tmp_path):
+    flags = {"budgets.plan_steps": 3, "budgets.plan_s": 9.0, "budgets.tool_s": 2.0, "chat.max_tokens": 33,
+             "chat.temperature": 0.7, "chat.system_prompt": "Speak like a pirate."}  # fmt: skip
+    config = load_config(flags, environ={}, user=tmp_path / "none.toml")
+    world = World()
+    planner = Planner(world.host, config)
+    assert planner.limits == Limits(steps=3, seconds=9.0, tool_s=2.0, answer_tokens=33, temperature=0.7)
+    assert planner.prefix(world.session, 1)[0].content.endswith("Speak like a pirate.")

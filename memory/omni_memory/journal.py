@@ -222,6 +222,6 @@ def _refusal(error: OSError, folder: Path) -> OmniError:
     if error.errno in _NO_ROOM:
         return DiskFull(
             f"There is no room left to remember anything in {folder.parent}.",
-            "Free some space, or shorten memory.retention_days. Everything remembered so far is safe.",
+            "Free some space, or lower `plugins.memory.retention_days`. Everything remembered so far is safe.",
         )
     return OmniError(f"The memory in {folder.parent} can't be written: {error.strerror or error}.", "Check its rights.")

@@ -44,7 +44,7 @@ def chat(
         await runtime.start()
         try:
             await fetch_missing(runtime)
-            chosen = {"voice": False, "off_the_record": off_the_record or config.get("session.off_the_record")}
+            chosen = {"voice": False} | ({"off_the_record": True} if off_the_record else {})
             conversation = await runtime.open_session(chosen)
             terminal = Terminal(conversation, yes)
             return await terminal.run(question, _attach(conversation.session, pictures))

@@ -277,7 +277,19 @@ class Host:
         more = exceeds(found.manifest.permissions.asked(), granted) if found.manifest and granted is not None else []
         if more:
             return f"It asks for more than was granted: {', '.join(more)}. `omni plugin enable {found.id}` asks again."
-        return ""
+        return self._beyond_budget(found)
+
+    def _beyond_budget(self, found: Found) -> str:
+        """Why a plugin's memory does not fit beside that of the loaded ones (`budgets.ram_mb`); "" when it does."""
+        budget = self.config.get("budgets.ram_mb", 0) if hasattr(self.config, "get") else 0
+        asked = found.manifest.resources.ram_mb if found.manifest else 0
+        taken = sum(one.manifest.resources.ram_mb for id, one in self._loaded.items() if id != found.id)
+        if not budget or taken + asked <= budget:
+            return ""
+        return (
+            f"It asks for {asked} MB of memory and {budget - taken} of {budget} are left. "
+            "Raise `budgets.ram_mb`, or disable a plugin that you don't use."
+        )
 
     def _context(self, found: Found) -> PluginContext:
         assert found.manifest is not None

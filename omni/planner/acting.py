@@ -162,7 +162,7 @@ async def _call(run: Run, step: Step, tool: Tool) -> ToolResult:
     context = ToolContext(session, run.request.turn, run.request.revision, run.request.text, run.request.attachments)
     session.publish(ToolCalled, arguments=step.arguments, **stamp)
     began, result, error = loop.time(), None, ""
-    limit = max(0.05, min(tool.deadline_s, run.seconds_left()))
+    limit = max(0.05, min(tool.deadline_s, run.limits.tool_s, run.seconds_left()))
     try:
         with run.tracer.span("tool", tool=tool.name, turn=run.request.turn, effect=tool.effect.value):
             async with asyncio.timeout(limit):

@@ -53,7 +53,8 @@ class Planner:
     def __init__(self, host: Host, config: Any = None, *, limits: Limits | None = None) -> None:
         self.host = host
         self.config = config
-        self.limits = limits or Limits()
+        self.limits = limits or (Limits.of(config) if config else Limits())
+        self._system = prompt.system(config.get("chat.system_prompt") if config else "")
         data_dir = getattr(config, "data_dir", None)
         self.chooser = Chooser(host, data_dir / "planner" if data_dir else None)
         self.approvals = Approvals()
@@ -78,7 +79,7 @@ class Planner:
         memo = self._memo(session)
         room = max(512, self.host.get(ChatModel).context_tokens - self.limits.answer_tokens - OVERHEAD_TOKENS)
         memo.first = prompt.window(session.turns.history, turn, memo.first, room)
-        return prompt.conversation(session.turns.history, before=turn, first=memo.first)
+        return prompt.conversation(session.turns.history, before=turn, first=memo.first, system=self._system)
 
     async def prefill(self, session: Session, stable_text: str) -> None:
         """Put what is certain of the coming prompt into the model's cache while the person still speaks."""
@@ -291,7 +292,9 @@ class Planner:
         note = prompt.time_note(run.request.text, run.session.clock.wall())
         lines = [outcome.line() for outcome in untold]
         messages.append(Message("user", prompt.user_content(run.request.text, lines, (note,))))
-        async with aclosing(self.chat(run, messages, max_tokens=run.limits.answer_tokens)) as writing:
+        limits = run.limits
+        answer = self.chat(run, messages, max_tokens=limits.answer_tokens, temperature=limits.temperature)
+        async with aclosing(answer) as writing:
             async for say in writing:
                 yield say
 

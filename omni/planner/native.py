@@ -44,6 +44,7 @@ async def native_reply(planner: Planner, run: Run, tools: dict[str, Tool], route
             list(messages),
             slot=run.session.id,
             max_tokens=run.limits.answer_tokens,
+            temperature=run.limits.temperature,
             tools=() if spent or run.plan.note else offered,
         )
         async with aclosing(planner.host.get(ChatModel).chat(request)) as deltas:

@@ -54,8 +54,21 @@ class Limits:
     steps: int = 8  #: tool calls
     tokens: int = 4000  #: tokens the model writes, for choosing and for answering
     seconds: float = 120.0  #: waiting for a person's yes does not count
-    answer_tokens: int = 400
+    tool_s: float = 120.0  #: one tool call, whatever deadline it has of its own
+    answer_tokens: int = 512
+    temperature: float = 0.0  #: of answers; what tools are called with is always written at 0
     approval_s: float = 60.0  #: an unanswered question for a yes is a no
+
+    @classmethod
+    def of(cls, config: Any) -> Limits:
+        """As the settings `budgets.*` and `chat.*` have it."""
+        return cls(
+            steps=config.get("budgets.plan_steps"),
+            seconds=config.get("budgets.plan_s"),
+            tool_s=config.get("budgets.tool_s"),
+            answer_tokens=config.get("chat.max_tokens"),
+            temperature=config.get("chat.temperature"),
+        )
 
 
 class Step(msgspec.Struct, kw_only=True):

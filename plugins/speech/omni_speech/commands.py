@@ -29,7 +29,7 @@ def talk(
     """Speak into this machine's microphone and hear the answers. Ctrl-C ends it. `omni doctor` lists the devices."""
     config = settings(profile, airgap)
     runtime = make_runtime(config, only)
-    chosen = {"off_the_record": off_the_record or config.get("session.off_the_record")}
+    chosen = {"off_the_record": True} if off_the_record else {}
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(_talk(runtime, chosen, microphone or None, speaker or None))
 
