@@ -55,6 +55,7 @@ class Conversation:
         self._reply: Reply | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._prefill: asyncio.Task[None] | None = None
+        self._tending: asyncio.Task[None] | None = None
         self._wanted = ""  #: what the model is to be fed next
         self._waiting_attachments: tuple[Attachment, ...] = ()
         bus = session.bus
@@ -124,6 +125,7 @@ class Conversation:
             progress.cancel()
             if self._prefill:
                 self._prefill.cancel()
+            self._stop_tending()
             if self._reply:
                 await self._reply.stop()
             for task in self._tasks:
@@ -133,7 +135,9 @@ class Conversation:
 
     async def _on_turn(self, event: Event) -> None:
         reply = self._reply
-        if isinstance(event, TurnSpeculated):
+        if isinstance(event, SpeechStarted):
+            self._stop_tending()
+        elif isinstance(event, TurnSpeculated):
             self._start(event, committed=False)
         elif isinstance(event, TurnRevised):
             if reply and reply.turn == event.turn and reply.revision < event.revision and not reply.committed:
@@ -183,6 +187,7 @@ class Conversation:
             self._discard()
         if self._prefill:
             self._prefill.cancel()  # the answer itself needs the model now
+        self._stop_tending()
         request = Request(
             turn=event.turn,
             revision=event.revision,
@@ -227,10 +232,23 @@ class Conversation:
             self._prefill = asyncio.create_task(self._feed(), name="prefill")
 
     async def _prepare_next(self, reply: Reply) -> None:
-        """Once an answer is over, put the history it left behind into the model's cache."""
+        """Once an answer is over, put the history it left behind into the model's cache, and see to that history."""
         await reply.done.wait()
         if reply.committed:
             self._begin_prefill("")
+            self._stop_tending()
+            self._tending = asyncio.create_task(self._tend(), name="tend the past")
+
+    async def _tend(self) -> None:
+        if self._prefill:
+            await asyncio.wait([self._prefill])
+        if await self._planner.tend(self.session):
+            self._begin_prefill("")
+
+    def _stop_tending(self) -> None:
+        """Someone speaks or types: the model is needed. What was not finished is taken up in the next pause."""
+        if self._tending:
+            self._tending.cancel()
 
     async def _feed(self) -> None:
         fed: str | None = None

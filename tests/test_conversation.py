@@ -43,6 +43,9 @@ class NoQuestion:
 
     async def prefill(self, session: Session, stable: str) -> None: ...
 
+    async def tend(self, session: Session) -> bool:
+        return False
+
     def hear_answer(self, session: Session, text: str) -> bool:
         return False
 

@@ -136,7 +136,7 @@ class LanceMemory:
     ) -> str:
         """See `Memory.summarise`."""
         text = await summarise(self._host, said, words)
-        if keep and text and session:
+        if keep and text and session and self.settings.get("record", True):
             spoken = await self.timeline(session, sources=(history.SPEECH,), limit=MAX_LIMIT)
             rests = [m for m in spoken if turns == (0, 0) or turns[0] <= m.turn <= turns[1]]
             data = {"turns": list(turns), "of": [m.id for m in rests]}

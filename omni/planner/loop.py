@@ -11,13 +11,14 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from omni.capabilities import ChatModel, ChatRequest, Message
+from omni.capabilities import ChatModel, ChatRequest, Memory, Message
 from omni.errors import BadInput, OmniError
 from omni.events import PlanUpdated
 from omni.planner import arguments, prompt
 from omni.planner.acting import Guesses, Outcome, Run, act
 from omni.planner.choosing import Before, Chooser, Part, finds_nothing
 from omni.planner.native import native_reply
+from omni.planner.past import Past
 from omni.planner.permissions import Approvals
 from omni.planner.plan import ANNOUNCE, Limits, Plan, PlanState, Request, Say, Step
 from omni.planner.selection import NONE, Route
@@ -42,7 +43,7 @@ OVERHEAD_TOKENS = 1400
 class _Memo:
     """What is kept of a session between turns."""
 
-    first: int = 0  #: first turn of the history that the model is told
+    past: Past = field(default_factory=Past)
     guesses: Guesses = field(default_factory=Guesses)
     before: Before | None = None
 
@@ -76,10 +77,11 @@ class Planner:
 
     def prefix(self, session: Session, turn: int) -> list[Message]:
         """System prompt and history of this session: the same for `prefill` and for all that `answer` asks."""
-        memo = self._memo(session)
-        room = max(512, self.host.get(ChatModel).context_tokens - self.limits.answer_tokens - OVERHEAD_TOKENS)
-        memo.first = prompt.window(session.turns.history, turn, memo.first, room)
-        return prompt.conversation(session.turns.history, before=turn, first=memo.first, system=self._system)
+        return self._memo(session).past.messages(session.turns.history, turn, self._room(), self._system)
+
+    def _room(self) -> int:
+        """Tokens that the history may take."""
+        return max(512, self.host.get(ChatModel).context_tokens - self.limits.answer_tokens - OVERHEAD_TOKENS)
 
     async def prefill(self, session: Session, stable_text: str) -> None:
         """Put what is certain of the coming prompt into the model's cache while the person still speaks."""
@@ -89,6 +91,21 @@ class Planner:
         await self.host.get(ChatModel).prefill(messages, slot=session.id)
         if not stable_text:  # a pause: the time to make the examples' index, if it isn't there yet
             await self.chooser.index(self.host.tools())
+
+    async def tend(self, session: Session) -> bool:
+        """What there is to do while nobody speaks: summarise the past that does not fit much longer.
+
+        Returns whether the prompts that follow begin differently. Cancel it when the model is needed.
+        """
+        past = self._memo(session).past
+        try:
+            due = past.due(session.turns.history, self._room())
+            if due:
+                await past.condense(session, self.host.get(Memory), due)
+        except OmniError as error:
+            logger.info("the past was not summarised: %s", error)
+            return False
+        return bool(due)
 
     # -- one turn -------------------------------------------------------------------------------
 

@@ -96,34 +96,3 @@ def exchange_messages(exchange: Exchange) -> list[Message]:
         Message("user", user_content(exchange.asked, exchange.tool_results)),
         Message("assistant", heard or "Yes."),
     ]
-
-
-def window(history: Sequence[Exchange], before: int, first: int, budget_tokens: int) -> int:
-    """The first turn of the history that is told to the model, given the one told so far.
-
-    It moves rarely and far: when the budget is full, half of it is freed at once. A window that
-    slid by one exchange a turn would change the prompt's beginning each time, and with it throw
-    away the model's cache.
-    """
-    past = [e for e in history if e.turn < before]
-    sizes = {e.turn: sum(len(m.content) for m in exchange_messages(e)) / CHARACTERS_PER_TOKEN + 10 for e in past}
-    used = sum(size for turn, size in sizes.items() if turn >= first)
-    if used <= budget_tokens:
-        return first
-    for turn, size in sorted(sizes.items()):
-        if turn < first:
-            continue
-        used -= size
-        first = turn + 1
-        if used <= budget_tokens / 2:
-            break
-    return first
-
-
-def conversation(history: Iterable[Exchange], *, before: int, first: int = 0, system: str = SYSTEM) -> list[Message]:
-    """System prompt and history, without the present turn: the stable part of every prompt."""
-    messages = [Message("system", system)]
-    for exchange in history:
-        if first <= exchange.turn < before:
-            messages.extend(exchange_messages(exchange))
-    return messages
