@@ -180,6 +180,11 @@ def _with(
         raise typer.Exit(130) from None
 
 
+def _configured(own: dict[str, Any], data: Path) -> Path:
+    """The folder of the index that the settings name."""
+    return Path(own["folder"]).expanduser() if own.get("folder") else data / "plugins" / "rag"
+
+
 async def _run(folder: Path | None, run: Callable[[Library], Awaitable[T]], models: tuple[str, ...], memory: bool) -> T:
     from omni.catalogue.store import ModelStore
     from omni.cli.run import settings
@@ -188,7 +193,7 @@ async def _run(folder: Path | None, run: Callable[[Library], Awaitable[T]], mode
 
     config = settings(quiet=True)
     own = dict(config.get("plugins.rag") or {})
-    place = folder or Path(own.get("folder") or config.data_dir / "plugins" / "rag").expanduser()
+    place = folder or _configured(own, config.data_dir)
     wanted = {*models, *({"memory"} if memory and folder is None else ())}
     if not wanted:
         library = Library(place, None, own)

@@ -1,4 +1,4 @@
-"""Brings the index up to date with files and folders: what changed is read, what moved is known, what went is dropped."""
+"""Brings the index up to date with files: what changed is read, what moved is known, what went is dropped."""
 
 from __future__ import annotations
 

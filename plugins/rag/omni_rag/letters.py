@@ -29,7 +29,7 @@ class _Letter:
 
 
 def lines_of(page: Any) -> tuple[list[Line], int]:
-    """The lines of a `pypdfium2.PdfPage` in the order they were drawn, and by how many quarters most of them are turned.
+    """The lines of a `pypdfium2.PdfPage` in the order they were drawn, and by how many quarters most are turned.
 
     A line's box is that on the page as it is shown.
     """

@@ -13,7 +13,8 @@ from omni.host.hookspecs import Panel
 from omni_rag.library import Library
 
 ICON = (
-    '<svg viewBox="0 0 24 24" fill="none" stroke="currentColor" stroke-width="1.6" stroke-linecap="round" stroke-linejoin="round">'
+    '<svg viewBox="0 0 24 24" fill="none" stroke="currentColor" stroke-width="1.6" stroke-linecap="round" '
+    'stroke-linejoin="round">'
     '<path d="M14 3H7a2 2 0 0 0-2 2v14a2 2 0 0 0 2 2h10a2 2 0 0 0 2-2V8z"/><path d="M14 3v5h5M9 13h6M9 17h4"/></svg>'
 )
 
@@ -42,19 +43,15 @@ def panel(library: Library) -> Panel:
 
     async def index(params: dict[str, Any]) -> Any:
         """Begin to read a folder or a file; the panel asks how far it is."""
-        target = Path(str(params.get("path") or "")).expanduser()
-        if not str(params.get("path") or "").strip() or not target.is_absolute():
-            raise BadInput("Name a folder or file with its whole path.", "For example ~/Documents")
-        if not target.exists():
-            raise BadInput(f"{target} is not there.", "Check the name.")
+        target = await asyncio.to_thread(_target, str(params.get("path") or ""))
         if running.get("task") and not running["task"].done():
             raise BadInput("Documents are being read already.", "Wait until that is done.")
         running["state"] = {"done": 0, "files": 0, "now": "", "left": None, "finished": False}
 
         def tell(progress: Any) -> None:
             running["state"] |= {
-                "done": progress.done, "files": progress.files, "now": Path(progress.now).name,
-                "rate": round(progress.rate(), 1), "left": progress.eta(), "stage": progress.stage, "waiting": progress.waiting,
+                "done": progress.done, "files": progress.files, "now": Path(progress.now).name, "left": progress.eta(),
+                "rate": round(progress.rate(), 1), "stage": progress.stage, "waiting": progress.waiting,
             }  # fmt: skip
 
         async def work() -> None:
@@ -87,3 +84,13 @@ def panel(library: Library) -> Panel:
         "index": index,
     }
     return Panel("rag", "Documents", Path(__file__).parent / "static", icon=ICON, handlers=handlers, media=media)
+
+
+def _target(path: str) -> Path:
+    """The folder or file to read. Raises `BadInput` for one that is not there, or not named whole."""
+    target = Path(path).expanduser()
+    if not path.strip() or not target.is_absolute():
+        raise BadInput("Name a folder or file with its whole path.", "For example ~/Documents")
+    if not target.exists():
+        raise BadInput(f"{target} is not there.", "Check the name.")
+    return target

@@ -82,5 +82,5 @@ def coverage(question: Sequence[str], passage: str, weights: Sequence[float]) ->
 
 
 def rarity(total: int, counts: Sequence[int]) -> list[float]:
-    """Inverse document frequency of words that stand on so many of all pages; a word that stands nowhere counts most."""
+    """Inverse document frequency of words that stand on so many of all pages; one that stands nowhere counts most."""
     return [math.log(1 + (total - n + 0.5) / (n + 0.5)) for n in counts]

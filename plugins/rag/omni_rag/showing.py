@@ -73,7 +73,10 @@ def span(seconds: float) -> str:
 
 def summed(summary: Summary) -> str:
     """What an indexing run did, and what it could not."""
-    said = f"{summary.read} read ({summary.pages} pages), {summary.unchanged} unchanged, {summary.moved} moved or copied, {summary.gone} gone, in {span(summary.seconds)}."
+    said = (
+        f"{summary.read} read ({summary.pages} pages), {summary.unchanged} unchanged, {summary.moved} moved or copied, "
+        f"{summary.gone} gone, in {span(summary.seconds)}."
+    )
     lines = [sentence(*problem) for problem in summary.problems[:20]]
     if len(summary.problems) > 20:
         lines.append(f"and {len(summary.problems) - 20} more: omni docs problems")

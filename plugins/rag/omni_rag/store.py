@@ -29,12 +29,15 @@ CREATE TABLE IF NOT EXISTS files(path TEXT PRIMARY KEY, digest TEXT NOT NULL, si
 CREATE INDEX IF NOT EXISTS files_digest ON files(digest);
 CREATE TABLE IF NOT EXISTS contents(digest TEXT PRIMARY KEY, title TEXT, pages INTEGER, state TEXT);
 CREATE TABLE IF NOT EXISTS pages(digest TEXT, number INTEGER, body TEXT, PRIMARY KEY(digest, number)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS chunks(id INTEGER PRIMARY KEY, digest TEXT, page INTEGER, kind TEXT, context TEXT, text TEXT, places TEXT, key TEXT);
+CREATE TABLE IF NOT EXISTS chunks(id INTEGER PRIMARY KEY, digest TEXT, page INTEGER, kind TEXT, context TEXT,
+  text TEXT, places TEXT, key TEXT);
 CREATE INDEX IF NOT EXISTS chunks_digest ON chunks(digest);
 CREATE INDEX IF NOT EXISTS chunks_key ON chunks(key);
 CREATE TABLE IF NOT EXISTS vectors(key TEXT PRIMARY KEY, vector BLOB) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS problems(path TEXT, page INTEGER, message TEXT, at REAL, PRIMARY KEY(path, page)) WITHOUT ROWID;
-CREATE VIRTUAL TABLE IF NOT EXISTS words USING fts5(context, text, content='chunks', content_rowid='id', tokenize='porter unicode61 remove_diacritics 2');
+CREATE TABLE IF NOT EXISTS problems(path TEXT, page INTEGER, message TEXT, at REAL, PRIMARY KEY(path, page))
+  WITHOUT ROWID;
+CREATE VIRTUAL TABLE IF NOT EXISTS words USING fts5(context, text, content='chunks', content_rowid='id',
+  tokenize='porter unicode61 remove_diacritics 2');
 CREATE TRIGGER IF NOT EXISTS chunk_in AFTER INSERT ON chunks BEGIN
   INSERT INTO words(rowid, context, text) VALUES (new.id, new.context, new.text); END;
 CREATE TRIGGER IF NOT EXISTS chunk_out AFTER DELETE ON chunks BEGIN
@@ -287,7 +290,8 @@ class Store:
         total = self.rows("SELECT COUNT(*) FROM chunks WHERE kind = 'page'")[0][0]
         counts = [
             self.rows(
-                "SELECT COUNT(*) FROM words JOIN chunks c ON c.id = words.rowid WHERE words MATCH ? AND c.kind = 'page'",
+                "SELECT COUNT(*) FROM words JOIN chunks c ON c.id = words.rowid "
+                "WHERE words MATCH ? AND c.kind = 'page'",
                 (term,),
             )[0][0]
             for term in terms
@@ -299,7 +303,8 @@ class Store:
         if not ids:
             return {}
         found = self.rows(
-            f"SELECT id, digest, page, kind, context, text, places FROM chunks WHERE id IN ({','.join('?' * len(ids))})",
+            "SELECT id, digest, page, kind, context, text, places FROM chunks "
+            f"WHERE id IN ({','.join('?' * len(ids))})",
             list(ids),
         )
         result = {}

@@ -13,7 +13,10 @@ from omni_rag.library import Library
 
 
 def tools(library: Library) -> list[Tool]:
-    """Both tools; their examples stand in the manifest. What they give is never trusted: documents are other people's words."""
+    """Both tools; their examples stand in the manifest.
+
+    What they give is never trusted: documents are other people's words.
+    """
 
     async def ask_documents(
         question: Annotated[str, Field(description="the question, complete in itself")],

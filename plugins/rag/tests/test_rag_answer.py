@@ -33,7 +33,7 @@ async def test_the_answer_has_document_page_box_and_marks(library):
     assert answer.supported and "ten years" in answer.text
     (citation,) = answer.citations
     assert (citation.document, citation.page) == ("chair.pdf", 2)
-    left, top, right, bottom = citation.box
+    left, top, _, bottom = citation.box
     assert left == pytest.approx(72, abs=3) and 98 < top < 106 and 122 < bottom < 132
     assert len(citation.marks) == 1 and citation.marks[0][1] > top + 8  # the second line alone
     png = await library.crop(citation)
@@ -130,9 +130,15 @@ async def test_the_tool_says_where_it_stands(library):
 
 @pytest.mark.parametrize(
     ("quote", "found"),
-    [("Turn the FOUR legs", "Turn the four legs"), ("four  legs, clock-wise", None), ("four legs clockwise", "four legs clockwise"),
-     ("...until they are tight.", "until they are tight"), ("", None), ("!", None)],
-)  # fmt: skip
+    [
+        ("Turn the FOUR legs", "Turn the four legs"),
+        ("four  legs, clock-wise", None),
+        ("four legs clockwise", "four legs clockwise"),
+        ("...until they are tight.", "until they are tight"),
+        ("", None),
+        ("!", None),
+    ],
+)
 def test_quotes_are_looked_up(quote, found):
     passage = "Turn the four legs clockwise until they are tight."
     place = locate(quote, passage)

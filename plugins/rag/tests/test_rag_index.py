@@ -1,4 +1,4 @@
-"""What an indexing run does with files that change, move, vanish, can't be read; and what a stop in the middle costs."""
+"""What an indexing run does with files that change, move, vanish, can't be read; and what a stop in it costs."""
 
 import errno
 import json

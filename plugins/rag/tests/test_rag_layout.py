@@ -52,9 +52,15 @@ def test_bullets_and_headings_are_apart():
 
 @pytest.mark.parametrize(
     ("words", "caption"),
-    [("Figure 3: The model", True), ("Table 2-1 FUNCTION view", True), ("Fig. 4", True), ("Table 2 summarizes our results", False),
-     ("Table 2-2 shows a comparison", False), ("Figures are below", False)],
-)  # fmt: skip
+    [
+        ("Figure 3: The model", True),
+        ("Table 2-1 FUNCTION view", True),
+        ("Fig. 4", True),
+        ("Table 2 summarizes our results", False),
+        ("Table 2-2 shows a comparison", False),
+        ("Figures are below", False),
+    ],
+)
 def test_captions(words, caption):
     assert is_caption(words) is caption
 

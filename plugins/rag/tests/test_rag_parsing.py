@@ -105,7 +105,8 @@ async def test_a_page_that_takes_too_long_ends_its_process_and_the_rest_is_read(
     # the parser of this test sleeps on page 1
     (slow / "sitecustomize.py").write_text(
         "import omni_rag.parser as p, time\nreal = p._page\n"
-        "def held(document, index, *rest):\n    if index == 0: time.sleep(600)\n    return real(document, index, *rest)\np._page = held\n"
+        "def held(document, index, *rest):\n    if index == 0: time.sleep(600)\n"
+        "    return real(document, index, *rest)\np._page = held\n"
     )
     monkeypatch.setattr(sys, "executable", _with_site(tmp_path, slow))
     pages, (problem,) = await read(path, Limits(open_s=30, page_s=3))
@@ -118,7 +119,8 @@ def _with_site(tmp_path, folder):
     """A Python that imports `sitecustomize` from a folder, and runs the parser as patched there."""
     wrapper = tmp_path / "python"
     wrapper.write_text(
-        f'#!/bin/sh\nexec env PYTHONPATH={folder} {sys.executable} -c "import sitecustomize, omni_rag.parser as p; p.main()"\n'
+        f"#!/bin/sh\nexec env PYTHONPATH={folder} {sys.executable} "
+        '-c "import sitecustomize, omni_rag.parser as p; p.main()"\n'
     )
     wrapper.chmod(0o755)
     return str(wrapper)
@@ -157,7 +159,10 @@ async def test_markdown_is_cited_by_its_lines(tmp_path):
     (page,), problems = await read(path)
     assert problems == []
     assert [(b.kind, b.text) for b in page.blocks] == [
-        ("heading", "Boiler"), ("text", "Keep the pressure below two bar."), ("item", "- bleed the radiators"), ("item", "- call Anna"),
-    ]  # fmt: skip
+        ("heading", "Boiler"),
+        ("text", "Keep the pressure below two bar."),
+        ("item", "- bleed the radiators"),
+        ("item", "- call Anna"),
+    ]
     png, _ = await render(path, 1)
     assert png.startswith(b"\x89PNG")
