@@ -133,11 +133,11 @@ def free_port() -> int:
 
 
 @asynccontextmanager
-async def mosquitto(folder: Path, lines: str = "allow_anonymous true\n"):
-    """A real broker on a free port."""
+async def mosquitto(folder: Path, lines: str = "allow_anonymous true\n", port: int = 0):
+    """A real broker, on a free port where none is named."""
     if not MOSQUITTO:
         pytest.skip("mosquitto is not installed")
-    port = free_port()
+    port = port or free_port()
     folder.mkdir(exist_ok=True)  # noqa: ASYNC240
     conf = folder / "mosquitto.conf"
     conf.write_text(f"listener {port} 127.0.0.1\n{lines}" + ("user root\n" if os.getuid() == 0 else ""))
@@ -179,11 +179,15 @@ async def worker_here(source: Path, data: Path, url: str, plugin="far"):
     await host.start()
     worker = Worker(host, plugin, Address.parse(url))
     running = asyncio.ensure_future(worker.run())
+    announced = asyncio.ensure_future(worker.announced.wait())
     try:
-        async with asyncio.timeout(15):
-            await worker.announced.wait()
+        await asyncio.wait((running, announced), timeout=15, return_when=asyncio.FIRST_COMPLETED)
+        if running.done():
+            running.result()  # raises why it gave up
+        assert announced.done(), "the worker was not announced"
         yield worker
     finally:
+        announced.cancel()
         running.cancel()
         await asyncio.wait((running,))
         await host.stop()
@@ -401,6 +405,72 @@ async def test_a_broker_that_is_down_or_refuses_is_a_sentence_and_the_host_goes_
         await broker.stop()
 
 
+def _locked(folder: Path, more: str = "") -> str:
+    """What a real broker is told that lets in omni, with the password "right", alone."""
+    maker = shutil.which("mosquitto_passwd") or pytest.skip("mosquitto_passwd is not installed")
+    names = folder / "names"
+    subprocess.run([maker, "-b", "-c", str(names), "omni", "right"], check=True, capture_output=True, timeout=20)
+    names.chmod(0o600)
+    return f"allow_anonymous false\npassword_file {names}\n{more}"
+
+
+async def test_a_real_broker_refuses_a_wrong_password_and_host_and_worker_say_so(source, tmp_path):
+    async with mosquitto(tmp_path / "broker", _locked(tmp_path)) as port:
+        url = f"mqtt://127.0.0.1:{port}"
+        for name, given in (("wrong", {"username": "omni", "password": "wrong"}), ("none", {})):
+            async with main_host(tmp_path / name, url, **given) as host:
+                await until(lambda host=host: record(host, "mqtt").state == "degraded")
+                assert "refuses the name and the password" in record(host, "mqtt").reason
+        right = {"username": "omni", "password": "right"}
+        async with (
+            worker_here(source, tmp_path / "w", f"mqtt://omni:right@127.0.0.1:{port}"),
+            main_host(tmp_path / "right", url, **right) as host,
+        ):
+            await until(lambda: record(host) and record(host).state != "degraded")
+            assert (await host.get(Reranker).rerank("q", ["four"]))[0] == 4.0
+        for sign, why in (("omni:wrong@", "refuses the name and the password"), ("", "refuses the name")):
+            with pytest.raises(BrokerError, match=why):  # a worker does not try that again and again
+                async with worker_here(source, tmp_path / "w2", f"mqtt://{sign}127.0.0.1:{port}") as worker:
+                    raise AssertionError(f"{worker.id} was let in")
+
+
+async def test_a_broker_that_lets_in_and_passes_nothing_on_is_told_apart(source, tmp_path, monkeypatch):
+    for module in ("omni.host.far", "omni.host.serving"):
+        monkeypatch.setattr(f"{module}.ECHO_S", 1.5)
+    rules = tmp_path / "rules"
+    rules.write_text("user omni\ntopic read omni/1/#\n")
+    rules.chmod(0o600)
+    async with mosquitto(tmp_path / "broker", _locked(tmp_path, f"acl_file {rules}\n")) as port:
+        url = f"mqtt://omni:right@127.0.0.1:{port}"
+        async with main_host(tmp_path / "m", url) as host:
+            await until(lambda: record(host, "mqtt").state == "degraded")
+            assert "does not pass on what it says" in record(host, "mqtt").reason
+            assert "read and write omni/1/#" in record(host, "mqtt").reason
+        with pytest.raises(BrokerError, match="does not pass on"):
+            async with worker_here(source, tmp_path / "w", url):
+                raise AssertionError("it believes that it is heard")
+
+
+@pytest.mark.slow
+async def test_a_real_broker_may_go_and_come_back(source, tmp_path):
+    lines = "allow_anonymous true\n"
+    async with mosquitto(tmp_path / "broker", lines) as port:
+        url = f"mqtt://127.0.0.1:{port}"
+        worker, host = worker_here(source, tmp_path / "w", url), main_host(tmp_path / "m", url)
+        await worker.__aenter__()
+        there = await host.__aenter__()
+        await until(lambda: record(there))
+    try:  # the broker is gone, and both go on
+        await until(lambda: record(there, "mqtt").state == "degraded")
+        assert "no worker of it" in record(there).reason
+        async with mosquitto(tmp_path / "broker", lines, port):
+            await until(lambda: record(there).state == "ready", 40)
+            assert (await there.get(Reranker).rerank("q", ["four"]))[0] == 4.0
+    finally:
+        await host.__aexit__(None, None, None)
+        await worker.__aexit__(None, None, None)
+
+
 async def test_a_worker_for_another_interface_is_refused_with_a_sentence(source, tmp_path, monkeypatch):
     from omni.host import serving
     from omni.host.manifest import read_manifest
@@ -414,7 +484,7 @@ async def test_a_worker_for_another_interface_is_refused_with_a_sentence(source,
             async with worker_here(source, tmp_path / "w", url), main_host(tmp_path / "m", url) as host:
                 await until(lambda: record(host) and record(host).state == "refused")
                 assert "written for the plugin interface >=7.0" in record(host).reason
-                assert record(host, "mqtt").state == "ready"
+                await until(lambda: record(host, "mqtt").state == "ready")
 
 
 _OTHER = {

@@ -26,7 +26,7 @@ from omni.host.remote import as_loaded
 from omni.tools import Effect
 from omni.wire import codec
 from omni.wire.broker import BrokerOrder, EmbeddedBroker
-from omni.wire.mqtt import ROOT, WIRE_VERSION, Address, BrokerError, Connection, Frame, connect
+from omni.wire.mqtt import ECHO_S, ROOT, WIRE_VERSION, Address, BrokerError, Connection, Frame, connect, unheard
 from omni.wire.mqtt_peer import HostPeer
 
 if TYPE_CHECKING:
@@ -202,14 +202,24 @@ class FarPlugins:
             for plugin in self.plugins.values():
                 plugin.connected(connection, self.me)
             await connection.subscribe(f"{ROOT}/worker/+/+", f"{ROOT}/to/{self.me}/+")
-            self._state(BROKER, "ready", "")
-            connection.send(f"{ROOT}/to/{self.me}/self", b"here", "note")  # comes back behind what is retained
-            async for frame in connection.frames():
-                try:
-                    await self._arrived(connection, frame)
-                except (PluginError, KeyError, TypeError, ValueError) as error:
-                    log.warning("a message on %s was dropped: %s", frame.topic, error)
+            own = f"{ROOT}/to/{self.me}/self"
+            connection.send(own, b"here", "note")  # comes back behind what is retained
+            async with asyncio.timeout(ECHO_S) as patience:
+                async for frame in connection.frames():
+                    if frame.topic == own:
+                        patience.reschedule(None)
+                        self._state(BROKER, "ready", "")
+                        self._settled.set()
+                        continue
+                    try:
+                        await self._arrived(connection, frame)
+                    except (PluginError, KeyError, TypeError, ValueError) as error:
+                        log.warning("a message on %s was dropped: %s", frame.topic, error)
+        except TimeoutError:
+            raise unheard(self.address) from None
         except BrokerError as error:
+            if error.final:
+                raise
             self._state(BROKER, "degraded", str(error))
         finally:
             for plugin in self.plugins.values():
@@ -226,8 +236,6 @@ class FarPlugins:
                 await self._announced(connection, rest[0], rest[1], frame.body)
             else:
                 self._lost(rest[0], rest[1])
-        elif kind == "to" and rest[-1] == "self":
-            self._settled.set()
         elif kind == "to":
             for plugin in self.plugins.values():
                 if rest[-1] in plugin.machines:

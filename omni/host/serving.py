@@ -25,7 +25,7 @@ from omni.host.remote import attributes, describe, unpack_context
 from omni.session import Session
 from omni.tools import validate_arguments
 from omni.wire import codec
-from omni.wire.mqtt import ROOT, WIRE_VERSION, Address, BrokerError, Connection, Frame, connect
+from omni.wire.mqtt import ECHO_S, ROOT, WIRE_VERSION, Address, BrokerError, Connection, Frame, connect, unheard
 from omni.wire.mqtt_peer import WorkerPeer
 
 log = logging.getLogger("omni.worker")
@@ -75,6 +75,8 @@ class Worker:
                     pause = FIRST_PAUSE_S
                     await self._serve(connection)
                 except BrokerError as error:
+                    if first and error.final:
+                        raise
                     self._said(str(error))
                 finally:
                     self.announced.clear()
@@ -103,20 +105,25 @@ class Worker:
         return [(offer, mine[offer.id]) for offer in self._loaded.offers]
 
     async def _serve(self, connection: Connection) -> None:
-        topics = [f"{ROOT}/to/{self.id}/+", f"{ROOT}/gone/+"]
+        topics = [f"{ROOT}/to/{self.id}/+", f"{ROOT}/gone/+", self._topic]
         if connection.v5:
             topics.append(f"$share/{self.plugin}/{ROOT}/ask/{self.plugin}")
         await connection.subscribe(*topics)
         connection.send(self._topic, self.announcement(), "announce", retain=True)
-        await connection.flush()
-        version = "MQTT 5" if connection.v5 else "MQTT 3.1.1: the hosts choose the worker"
-        self._said(f"{self.plugin} is served on {self.address} as {self.id} ({version}).")
-        self.announced.set()
-        async for frame in connection.frames():
-            try:
-                await self._arrived(connection, frame)
-            except PluginError as error:
-                log.warning("a message on %s was dropped: %s", frame.topic, error)
+        try:
+            async with asyncio.timeout(ECHO_S) as patience:
+                async for frame in connection.frames():
+                    if frame.topic != self._topic:
+                        await self._arrived(connection, frame)
+                    elif not frame.body:  # the will of an earlier connection, come late
+                        connection.send(self._topic, self.announcement(), "announce", retain=True)
+                    elif not self.announced.is_set():
+                        patience.reschedule(None)
+                        version = "MQTT 5" if connection.v5 else "MQTT 3.1.1: the hosts choose the worker"
+                        self._said(f"{self.plugin} is served on {self.address} as {self.id} ({version}).")
+                        self.announced.set()
+        except TimeoutError:
+            raise unheard(self.address) from None
 
     async def _arrived(self, connection: Connection, frame: Frame) -> None:
         kind, _, rest = frame.topic.removeprefix(f"{ROOT}/").partition("/")
@@ -124,6 +131,12 @@ class Worker:
             if (serving := self._serving.pop(rest, None)) is not None:
                 await serving.peer.close()
             return
+        try:
+            self._asked(connection, frame, kind, rest)
+        except PluginError as error:
+            log.warning("a message on %s was dropped: %s", frame.topic, error)
+
+    def _asked(self, connection: Connection, frame: Frame, kind: str, rest: str) -> None:
         if kind not in ("ask", "to") or not frame.body:
             return
         shared = kind == "ask"

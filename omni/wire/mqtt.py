@@ -42,6 +42,8 @@ LIMIT = 128 * 1024 * 1024
 COMPRESS = 16 * 1024
 #: Messages that may be under way before `drain` waits.
 UNDER_WAY = 64
+#: Seconds in which what one says to oneself has to come back: some brokers let anybody in and then drop what is said.
+ECHO_S = 10.0
 
 _HEAD = struct.Struct("<H")
 
@@ -377,6 +379,14 @@ async def connect(
     raise AssertionError("unreachable")
 
 
+def unheard(address: Address) -> BrokerError:
+    """What is to be said when nothing of what one sends comes back from a broker."""
+    return BrokerError(
+        f"The broker {address} lets this name in and does not pass on what it says.",
+        f"Let it read and write {ROOT}/# (the broker's access list).", final=True,
+    )  # fmt: skip
+
+
 def _speaks_no_v5(error: Exception) -> bool:
     """Whether the broker let the connection in and then would not talk version 5 (it says so, or falls silent)."""
     text = str(error).lower()
@@ -397,6 +407,6 @@ def _sentence(address: Address, error: Exception) -> BrokerError:
             "Name its authority's certificate with --ca or in remote.ca, and the host name it was made for.",
             final=True,
         )
-    if "timed out" in low:
+    if "timed out" in low or (address.tls and "reset" in low):
         return BrokerError(f"The broker {address} does not answer.", "Is it a broker, and with TLS or without?")
-    return BrokerError(f"The broker {address} can't be reached: {text}.", "Start it, or mend remote.broker.")
+    return BrokerError(f"The broker {address} can't be reached: {text}.", "Start it, or mend remote.broker (--broker).")
