@@ -15,9 +15,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from omni.bus import Overflow
 from omni.capabilities import ChatModel, ChatRequest, Embedder, Memory, Message, Reranker
 from omni.errors import BadInput, CapabilityUnavailable, ConfigError, PluginError
-from omni.events import Custom, SessionClosed, TextDelta
+from omni.events import Custom, SessionClosed, TextDelta, VideoFrame
 from omni.host.contract.writing import write_plugin
 from omni.host.host import Host
 from omni.host.serving import Worker
@@ -35,7 +36,8 @@ from pathlib import Path
 import numpy as np
 from omni.capabilities import ChatDelta, ChatModel, Embedder, Memory, Reranker
 from omni.errors import BadInput
-from omni.events import Custom, TextDelta
+from omni.events import Custom, TextDelta, VideoFrame
+from omni.bus import Overflow
 from omni.host.hookspecs import Offer, StageOffer, hookimpl
 from omni.tools import Effect, tool
 
@@ -90,6 +92,11 @@ class Upper:
         async for event in box:
             session.publish(Custom, topic="upper", payload={"text": event.text.upper()})
 
+class Watch:
+    async def run(self, session):
+        async for frame in session.bus.subscribe(VideoFrame, capacity=64, overflow=Overflow.WAIT, name="watch"):
+            session.publish(Custom, topic="seen", payload={"number": frame.width, "size": len(frame.image)})
+
 class Plugin:
     @hookimpl
     def omni_capabilities(self):
@@ -99,13 +106,14 @@ class Plugin:
     def omni_tools(self):
         return [tool(look, effect=Effect.PURE), tool(send, effect=Effect.MUTATING)]
     @hookimpl
-    def omni_stages(self): return [StageOffer("upper", Upper)]
+    def omni_stages(self): return [StageOffer("upper", Upper), StageOffer("watch", Watch)]
 
 plugin = Plugin()
 """
 OFFERED = ("Reranker", "Embedder", "ChatModel", "Memory")
 MANIFEST = "".join(f'[[capabilities]]\nprotocol = "{name}"\n' for name in OFFERED)
 MANIFEST += '[[tools]]\nname = "look"\neffect = "pure"\n[[tools]]\nname = "send"\neffect = "mutating"\n'
+MANIFEST += '[[stages]]\nname = "watch"\nreads = ["VideoFrame"]\nwrites = ["Custom"]\n[permissions]\ncamera = true\n'
 MANIFEST += '[[stages]]\nname = "upper"\nreads = ["TextDelta"]\nwrites = ["Custom"]\n'
 
 
@@ -275,6 +283,43 @@ async def _stage(host):
     assert answer.result().payload == {"text": "LOUDER"}
     session.publish(SessionClosed)
     await asyncio.wait_for(running, 10)
+
+
+@pytest.mark.parametrize("kind", BROKERS)
+async def test_of_camera_frames_the_latest_go_and_what_was_passed_over_is_counted(kind, source, tmp_path):
+    async with BROKERS[kind](tmp_path / "broker") as port:
+        url = f"mqtt://127.0.0.1:{port}"
+        async with worker_here(source, tmp_path / "w", url), main_host(tmp_path / "m", url) as host:
+            await until(lambda: record(host))
+            session = Session(host=host)
+            seen = session.bus.subscribe(Custom, capacity=500, overflow=Overflow.WAIT, name="test")
+            running = asyncio.ensure_future(host.run_stages(session))
+            picture = os.urandom(300_000)  # two parts
+
+            def boxes():
+                return [box for box in session.bus.mailboxes() if box.name == "far/watch pictures"]
+
+            def show(number):
+                session.publish(VideoFrame, source="camera", image=picture, width=number, height=1)
+
+            async def until_seen(number):
+                async with asyncio.timeout(10):
+                    while (event := await seen.get()).payload["number"] != number:
+                        numbers.append(event.payload["number"])
+                assert event.payload["size"] == len(picture)
+
+            numbers = []
+            await until(boxes)
+            show(1)
+            await until_seen(1)
+            for number in range(2, 200):  # more at once than any way can carry
+                show(number)
+                await asyncio.sleep(0)
+            await until_seen(199)  # the last one always comes
+            assert numbers == sorted(numbers) and len(numbers) < 150
+            assert boxes()[0].metrics().coalesced == 197 - len(numbers)  # and none is lost without being counted
+            session.publish(SessionClosed)
+            await asyncio.wait_for(running, 10)
 
 
 @pytest.mark.slow
@@ -531,6 +576,19 @@ async def _tls(port: int, ca: Path) -> None:
     await connection.close()
     with pytest.raises(BrokerError, match="can't be trusted"):
         await connect(Address.parse(f"mqtts://localhost:{port}"), "doubting")
+
+
+async def test_the_embedded_broker_does_not_write_out_what_it_passes_on():
+    from omni.wire.broker_payload import Body, OnePiece
+
+    class Header:
+        remaining_length, bytes_length = 100_002, 2
+
+    reader = asyncio.StreamReader()
+    reader.feed_data(b"x" * 100_001)
+    got = await OnePiece.from_stream(reader, Header, Header)  # what follows is the next packet's
+    assert got.to_bytes() == b"x" * 100_000 and bytes(got.data) is got.data
+    assert repr(got.data) == "<100000 bytes>" and f"{ {'data': Body(b'ab')} }" == "{'data': <2 bytes>}"
 
 
 def test_addresses():

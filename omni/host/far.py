@@ -198,11 +198,11 @@ class FarPlugins:
                 "127.0.0.1", self._embedded.local_port, False, self._order.username, self._order.password
             )
         connection = await connect(self.address, self.me, will=(f"{ROOT}/gone/{self.me}", False))
+        own = f"{ROOT}/to/{self.me}/self"
         try:
             for plugin in self.plugins.values():
                 plugin.connected(connection, self.me)
             await connection.subscribe(f"{ROOT}/worker/+/+", f"{ROOT}/to/{self.me}/+")
-            own = f"{ROOT}/to/{self.me}/self"
             connection.send(own, b"here", "note")  # comes back behind what is retained
             async with asyncio.timeout(ECHO_S) as patience:
                 async for frame in connection.frames():
@@ -226,7 +226,8 @@ class FarPlugins:
                 await plugin.live.close(f": the broker {self.address} went away")
                 self._judge(plugin)
             connection.send(f"{ROOT}/gone/{self.me}", b"", "announce")
-            await connection.flush(0.5)
+            connection.send(own, b"", "note")
+            await connection.passed(own)
             await connection.close()
 
     async def _arrived(self, connection: Connection, frame: Frame) -> None:

@@ -16,6 +16,11 @@ from omni.wire.peer import Peer
 
 log = logging.getLogger("omni.host")
 
+#: Pictures that may be on their way at once: one travels while the one before it is acknowledged.
+SHOWN = 2
+#: Seconds after which a picture that was not acknowledged counts as lost.
+LOST_S = 1.0
+
 _EVENTS = {kind.__name__: kind for kind in ALL}
 _runs = count(1)
 
@@ -99,12 +104,29 @@ class _RemoteStage:
         if sound:
             boxes.append(session.bus.subscribe(*sound, capacity=250, overflow=Overflow.GAP, name=f"{name} sound"))
         if pictures:
-            boxes.append(
-                session.bus.subscribe(*pictures, capacity=1, overflow=Overflow.LATEST, name=f"{name} pictures")
-            )
+            latest = {"capacity": 2, "overflow": Overflow.COALESCE, "key": lambda frame: frame.source}
+            boxes.append(session.bus.subscribe(*pictures, **latest, name=f"{name} pictures"))
         return boxes
 
+    async def _show(self, peer: Peer, name: str, box: Mailbox) -> None:
+        """Pictures go when one of those under way has come: a slow way shows fewer of them, never older ones.
+
+        Those that were passed over are counted by the mailbox (`coalesced`), which holds the latest of each source.
+        """
+        under_way: set[asyncio.Future[bool]] = set()
+        try:
+            async for event in box:
+                if self._plugin.may_see(event):
+                    under_way.add(asyncio.ensure_future(peer.show(name, event, LOST_S)))
+                    if len(under_way) >= SHOWN:
+                        _, under_way = await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in under_way:
+                task.cancel()
+
     async def _feed(self, peer: Peer, name: str, box: Mailbox) -> None:
+        if VideoFrame in box.types:
+            return await self._show(peer, name, box)
         async for event in box:
             if isinstance(event, SessionClosed):
                 return

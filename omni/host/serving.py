@@ -153,7 +153,7 @@ class Worker:
     async def _leave(self, connection: Connection) -> None:
         """Take no more, let what is under way end, and go."""
         connection.send(self._topic, b"", "announce", retain=True)
-        await connection.flush(1.0)
+        await connection.passed(self._topic)
         work = [task for serving in self._serving.values() for task in serving.peer._work.values()]
         if work:
             await asyncio.wait(work, timeout=LEAVE_S)

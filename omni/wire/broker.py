@@ -100,6 +100,9 @@ async def _serve(order: BrokerOrder) -> None:
     logging.disable(logging.CRITICAL)
     from amqtt.broker import Broker
 
+    from omni.wire import broker_payload
+
+    broker_payload.use()
     port = _free(order.host, order.port)
     host = f"[{order.host}]" if ":" in order.host else order.host
     listeners: dict[str, Any] = {"default": {"type": "tcp", "bind": f"{host}:{port}"}}

@@ -249,6 +249,17 @@ class Connection:
         if self._sending:
             await asyncio.wait(self._sending, timeout=seconds)
 
+    async def passed(self, topic: str, seconds: float = 1.0) -> None:
+        """Wait, at most so long, until the broker gives back the empty message last sent to `topic`, which is heard.
+
+        Whoever leaves at once would take along what it said: amqtt throws away what it has not yet passed on.
+        """
+        with contextlib.suppress(TimeoutError, BrokerError):
+            async with asyncio.timeout(seconds):
+                async for frame in self.frames():
+                    if frame.topic == topic and not frame.body:
+                        return
+
     async def frames(self) -> AsyncIterator[Frame]:
         """All that arrives, put together. Raises `BrokerError` when the broker is gone. Damaged ones are dropped."""
         import aiomqtt

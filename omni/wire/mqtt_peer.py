@@ -1,8 +1,8 @@
 """Calls and streams by way of a broker: one worker as seen from a host is one of several that can do the same.
 
 `HostPeer` is a host's end: it spreads requests over a plugin's workers and notices when the one that has a request
-dies. `WorkerPeer` is a worker's end towards one host. Both speak the messages of `omni.wire.peer`, and one more:
-`taken` (a worker took the request off the shared queue).
+dies. `WorkerPeer` is a worker's end towards one host. Both speak the messages of `omni.wire.peer`; `taken` says also
+that a worker took a request off the shared queue.
 """
 
 from __future__ import annotations
@@ -180,7 +180,9 @@ class HostPeer(Peer):
             if number in self._unwanted:
                 self._unwanted.discard(number)
                 self._tell(worker, ("cancel", number))
-            elif asked is not None and not asked.worker:
+            elif asked is None:
+                self._take(message)  # a picture, not a request
+            elif not asked.worker:
                 self._claim(asked, worker)
             return
         if kind in ("result", "item", "end", "error"):

@@ -12,7 +12,8 @@ reader. Cancelling a call, or closing a stream, cancels the work at the other en
 | error | {name, message, remedy} | the call or stream failed |
 | more | n | the reader took n items |
 | cancel | | stop it |
-| note | target, value | one way, no answer |
+| note | target, value | one way; with an id other than 0 the other end says when it took it |
+| taken | | it took the note |
 | free | | the shared memory at offset id is free |
 | ping, pong | | are you there |
 """
@@ -124,13 +125,20 @@ class Peer:
         """Say something that has no answer."""
         self._send("note", 0, target, value)
 
+    async def show(self, target: str, value: Any, seconds: float) -> bool:
+        """Say something that may get lost, and wait until the other end took it; False when it did not in time."""
+        return await self._acknowledged(seconds, "note", target, value)
+
     async def ping(self, seconds: float) -> bool:
         """Whether the other end answers within `seconds`."""
+        return await self._acknowledged(seconds, "ping")
+
+    async def _acknowledged(self, seconds: float, kind: str, *rest: Any) -> bool:
         number = next(self._ids)
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._calls[number] = future
-        self._send("ping", number)
         try:
+            self._send(kind, number, *rest)
             async with asyncio.timeout(seconds):
                 await future
             return True
@@ -190,11 +198,13 @@ class Peer:
             task.cancel()
         elif kind == "note":
             self._note(rest[0], rest[1])
+            if number:
+                self._send("taken", number)
         elif kind == "free" and self._arena is not None:
             self._arena.release(number)
         elif kind == "ping":
             self._send("pong", number)
-        elif kind == "pong":
+        elif kind in ("pong", "taken"):
             _settle(self._calls.get(number), True)
 
     async def _serve(
