@@ -185,9 +185,12 @@ class Conversation:
             if not committed and self._reply.committed:
                 return  # someone speaks over the answer; whether that interrupts is the listener's to say
             self._discard()
-        if self._prefill:
-            self._prefill.cancel()  # the answer itself needs the model now
         self._stop_tending()
+        if after is None:
+            # The model reads the last words while the planner chooses; from then on the answer goes before this.
+            self._feed_model(event.text)
+        elif self._prefill:
+            self._prefill.cancel()  # the last answer's books are still open: what it was heard to say comes first
         request = Request(
             turn=event.turn,
             revision=event.revision,
@@ -225,8 +228,10 @@ class Conversation:
 
     def _begin_prefill(self, text: str) -> None:
         """Feed what was heard so far to the model while the person still speaks; the latest text wins."""
-        if self._reply is not None and not self._reply.done.is_set():
-            return
+        if self._reply is None or self._reply.done.is_set():
+            self._feed_model(text)
+
+    def _feed_model(self, text: str) -> None:
         self._wanted = text
         if self._prefill is None or self._prefill.done():
             self._prefill = asyncio.create_task(self._feed(), name="prefill")
