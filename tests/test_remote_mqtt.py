@@ -516,6 +516,21 @@ async def test_a_real_broker_may_go_and_come_back(source, tmp_path):
         await worker.__aexit__(None, None, None)
 
 
+async def test_the_embedded_broker_says_at_once_that_it_does_not_speak_version_5(tmp_path):
+    """Without an answer a client waits for its whole timeout before it tries 3.1.1."""
+    async with embedded(tmp_path) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        will = b"\0" + b"\0\x04gone" + b"\0\0"  # no properties, topic, empty message
+        body = b"\0\x04MQTT\x05\xc6\0\x0a" + b"\0" + b"\0\x02me" + will + b"\0\x04name" + b"\0\x06secret"
+        writer.write(b"\x10" + bytes([len(body)]) + body)
+        async with asyncio.timeout(15):
+            assert await reader.readexactly(4) == b"\x20\x02\x00\x01"  # CONNACK: unacceptable protocol version
+        writer.close()
+        connection = await connect(Address("127.0.0.1", port), "me", will=("gone", True), seconds=60.0)
+        assert not connection.v5
+        await connection.close()
+
+
 async def test_a_worker_for_another_interface_is_refused_with_a_sentence(source, tmp_path, monkeypatch):
     from omni.host import serving
     from omni.host.manifest import read_manifest
@@ -552,30 +567,36 @@ def certificates(folder: Path) -> tuple[Path, Path, Path]:
     return folder / "ca.pem", folder / "cert.pem", folder / "key.pem"
 
 
+@asynccontextmanager
+async def with_tls(kind: str, folder: Path, ca: Path, certificate: Path, key: Path):
+    """A broker on TLS: (its port, the port of Omni's own way in without TLS where it has one)."""
+    if kind == "amqtt":
+        broker = await EmbeddedBroker.start(BrokerOrder(port=0, certfile=str(certificate), keyfile=str(key)))
+        try:
+            yield broker.port, broker.local_port
+        finally:
+            await broker.stop()
+        return
+    lines = f"allow_anonymous true\ncafile {ca}\ncertfile {certificate}\nkeyfile {key}\n"
+    async with mosquitto(folder, lines) as port:
+        yield port, None
+
+
 @pytest.mark.parametrize("kind", BROKERS)
 async def test_tls_is_checked(kind, tmp_path):
     ca, certificate, key = certificates(tmp_path / "tls")
-    if kind == "amqtt":
-        broker = await EmbeddedBroker.start(BrokerOrder(port=0, certfile=str(certificate), keyfile=str(key)))
-        await _tls(broker.port, ca)
-        plain = await connect(Address("127.0.0.1", broker.local_port), "plain")  # Omni's own way in, loopback only
-        await plain.close()
-        await broker.stop()
-        return
-    lines = f"allow_anonymous true\ncafile {ca}\ncertfile {certificate}\nkeyfile {key}\n"
-    async with mosquitto(tmp_path / "broker", lines) as port:
-        await _tls(port, ca)
-
-
-async def _tls(port: int, ca: Path) -> None:
-    connection = await connect(Address.parse(f"mqtts://localhost:{port}", str(ca)), "trusting")
-    await connection.subscribe("omni/1/to/me/+")
-    connection.send("omni/1/to/me/self", b"x" * 700_000, "note")
-    frame = await asyncio.wait_for(anext(connection.frames()), 10)
-    assert frame.body == b"x" * 700_000
-    await connection.close()
-    with pytest.raises(BrokerError, match="can't be trusted"):
-        await connect(Address.parse(f"mqtts://localhost:{port}"), "doubting")
+    async with with_tls(kind, tmp_path / "broker", ca, certificate, key) as (port, plain_port):
+        connection = await connect(Address.parse(f"mqtts://localhost:{port}", str(ca)), "trusting")
+        await connection.subscribe("omni/1/to/me/+")
+        connection.send("omni/1/to/me/self", b"x" * 700_000, "note")
+        frame = await asyncio.wait_for(anext(connection.frames()), 10)
+        assert frame.body == b"x" * 700_000
+        await connection.close()
+        with pytest.raises(BrokerError, match="can't be trusted"):
+            await connect(Address.parse(f"mqtts://localhost:{port}"), "doubting")
+        if plain_port is not None:
+            plain = await connect(Address("127.0.0.1", plain_port), "plain")
+            await plain.close()
 
 
 async def test_the_embedded_broker_does_not_write_out_what_it_passes_on():

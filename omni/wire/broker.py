@@ -18,6 +18,10 @@ from typing import Any
 from omni.airgap import is_loopback
 from omni.errors import Busy, ConfigError, PluginError
 
+_MQTT_3_1_1 = 4  #: the protocol level that a CONNECT names
+_CONNECT_HEAD = 10  #: bytes in front of a CONNECT's payload: name, level, flags, keep-alive
+_LONGEST_CONNECT = 64 * 1024
+
 
 @dataclass(frozen=True, slots=True)
 class BrokerOrder:
@@ -116,10 +120,31 @@ async def _serve(order: BrokerOrder) -> None:
     plugins: dict[str, Any] = {"amqtt.plugins.authentication.AnonymousAuthPlugin": {"allow_anonymous": True}}
     if order.password:
         plugins = {"omni.wire.broker_auth.OnePassword": {"username": order.username, "password": order.password}}
+    _refuse_other_versions_at_once()
     broker = Broker({"listeners": listeners, "timeout_disconnect_delay": 2, "plugins": plugins})
     await broker.start()
     print(json.dumps({"port": port, "local_port": local_port}), flush=True)
     await asyncio.Event().wait()
+
+
+def _refuse_other_versions_at_once() -> None:
+    """Let a client that begins with MQTT 5 hear "not this version", so that it goes on with 3.1.1 at once.
+
+    amqtt reads every CONNECT as one of 3.1.1: it takes the properties and the last will of MQTT 5 for lengths of
+    texts, waits for bytes that never come, and the client gives up only after its whole timeout. Here the rest of
+    such a packet is taken as it is; amqtt then refuses its version by itself.
+    """
+    from amqtt.mqtt.connect import ConnectPacket, ConnectPayload
+
+    class Payload(ConnectPayload):
+        @classmethod
+        async def from_stream(cls, reader: Any, fixed: Any, head: Any) -> ConnectPayload:
+            if head.proto_level == _MQTT_3_1_1:
+                return await super().from_stream(reader, fixed, head)
+            await reader.read(min(max(fixed.remaining_length - _CONNECT_HEAD, 0), _LONGEST_CONNECT))
+            return cls("of another version", will_topic="", will_message=b"")
+
+    ConnectPacket.PAYLOAD = Payload
 
 
 def _free(host: str, port: int) -> int:
