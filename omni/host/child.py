@@ -127,35 +127,12 @@ class Served:
 
     async def _run_stage(self, name: str, run: str, session_id: str, settings: dict[str, Any]) -> None:
         """Run a stage on a session of its own, whose bus is fed by the host and whose events go to the host."""
-        from omni.bus import Mailbox, Overflow
+        from omni.host.far_stages import serve_stage
         from omni.session import Session
 
         offer = next(stage for stage in self._loaded.stages if stage.name == name)
-        inbox = self._stages[run] = Mailbox((), capacity=512, overflow=Overflow.GAP, name=run)
         session = Session(ChildHost(self.peer), id=session_id, settings=settings)
-        arriving = False
-
-        def forward(event: Any) -> None:
-            if not arriving:
-                self.peer.tell(run, event)
-
-        async def feed() -> None:
-            nonlocal arriving
-            async for event in inbox:
-                arriving = True
-                try:
-                    session.bus.publish(event)
-                finally:
-                    arriving = False
-
-        session.bus.tap(forward)
-        feeding = asyncio.ensure_future(feed())
-        try:
-            await offer.factory().run(session)
-        finally:
-            feeding.cancel()
-            self._stages.pop(run, None)
-            session.bus.close()
+        await serve_stage(offer, session, self.peer, run, self._stages)
 
     async def close(self) -> None:
         """The host is gone: close what is open, within a second."""

@@ -1,4 +1,7 @@
-"""Stages of a plugin elsewhere: a session's events go over to them, and what they publish comes back."""
+"""Stages of a plugin elsewhere: a session's events go over to them, and what they publish comes back.
+
+The host's end is `StageKeeper`; the end where the plugin runs is `serve_stage`.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from typing import Any
 
 from omni.bus import Mailbox, Overflow
 from omni.events import ALL, AudioIn, Event, SessionClosed, VideoFrame
+from omni.host.hookspecs import StageOffer
 from omni.host.manifest import Manifest, StageEntry
 from omni.session import Session
 from omni.wire.peer import Peer
@@ -133,3 +137,34 @@ class _RemoteStage:
             if self._plugin.may_see(event):
                 peer.tell(name, event)
                 await peer.drain()
+
+
+async def serve_stage(offer: StageOffer, session: Session, peer: Peer, run: str, inboxes: dict[str, Mailbox]) -> None:
+    """The other end of a `_RemoteStage`: run the stage on a session of its own, whose bus the host feeds.
+
+    What arrives for it is put into `inboxes[run]` meanwhile; what it publishes is told to the host.
+    """
+    inbox = inboxes[run] = Mailbox((), capacity=512, overflow=Overflow.GAP, name=run)
+    arriving = False
+
+    def forward(event: Event) -> None:
+        if not arriving:
+            peer.tell(run, event)
+
+    async def feed() -> None:
+        nonlocal arriving
+        async for event in inbox:
+            arriving = True
+            try:
+                session.bus.publish(event)
+            finally:
+                arriving = False
+
+    session.bus.tap(forward)
+    feeding = asyncio.ensure_future(feed())
+    try:
+        await offer.factory().run(session)
+    finally:
+        feeding.cancel()
+        inboxes.pop(run, None)
+        session.bus.close()

@@ -16,8 +16,9 @@ from dataclasses import replace
 from typing import Any
 
 from omni import API_VERSION
-from omni.bus import Mailbox, Overflow
+from omni.bus import Mailbox
 from omni.errors import BadInput, CapabilityUnavailable, OmniError, PluginError
+from omni.host.far_stages import serve_stage
 from omni.host.host import Host
 from omni.host.loader import Loaded
 from omni.host.proxies import methods
@@ -224,31 +225,8 @@ class _Serving:
         offer = next((stage for stage in self._worker._loaded.stages if stage.name == name), None)
         if offer is None:
             raise BadInput(f"There is no stage {name!r} here.")
-        inbox = self._stages[run] = Mailbox((), capacity=512, overflow=Overflow.GAP, name=run)
         session = Session(self._worker.host, id=session_id, settings=settings)
-        arriving = False
-
-        def forward(event: Any) -> None:
-            if not arriving:
-                self.peer.tell(run, event)
-
-        async def feed() -> None:
-            nonlocal arriving
-            async for event in inbox:
-                arriving = True
-                try:
-                    session.bus.publish(event)
-                finally:
-                    arriving = False
-
-        session.bus.tap(forward)
-        feeding = asyncio.ensure_future(feed())
-        try:
-            await offer.factory().run(session)
-        finally:
-            feeding.cancel()
-            self._stages.pop(run, None)
-            session.bus.close()
+        await serve_stage(offer, session, self.peer, run, self._stages)
 
 
 async def _done() -> None:
