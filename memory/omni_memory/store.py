@@ -26,7 +26,7 @@ from omni_memory import recall, schema
 from omni_memory.journal import Journal, Record, Tail, read_segment
 from omni_memory.locking import FolderLock
 from omni_memory.schema import Filter
-from omni_memory.tables import Tables, migrate
+from omni_memory.tables import Tables, lance, migrate
 
 log = logging.getLogger("omni.memory")
 T = TypeVar("T")
@@ -94,7 +94,7 @@ class Store:
         self._fresh_lock = threading.Lock()
         self._fresh_key: list[Record] = []
         self._fresh = Fresh()
-        self._lance = ThreadPoolExecutor(1, "memory-lance")
+        self._lance: ThreadPoolExecutor | None = None
         self._stop = threading.Event()
         self._timer: threading.Thread | None = None
         self._duty: Callable[[], object] | None = None
@@ -110,6 +110,8 @@ class Store:
         version = schema.read_version(self.folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self._tables = Tables(self.folder / "lance", writable=False, stemming_language=self._language)
+        self._lance = ThreadPoolExecutor(1, "memory-lance")
+        self.background(lance)  # ahead of everything that the thread does with tables; nobody waits for it here
         if self._lock.acquire():
             self._become_writer(version)
         elif version and version < schema.SCHEMA:
@@ -152,9 +154,10 @@ class Store:
                 self.flush()
             except OmniError as error:
                 log.warning("%s", error)  # the journal keeps it for the next start
-        self._lance.shutdown(wait=True)
+        if self._lance is not None:
+            self._lance.shutdown(wait=True)
         self._lock.release()
-        self._tables = self._timer = None
+        self._tables = self._timer = self._lance = None
 
     def _run(self) -> None:
         wait, next_duty = self._flush_s, 0.0
@@ -181,6 +184,8 @@ class Store:
 
     def background(self, function: Callable[[], T]) -> Future[T]:
         """Run `function` in the one thread that writes tables."""
+        if self._lance is None:
+            raise OmniError("The memory is not open.", "Call open() first.")
         return self._lance.submit(function)
 
     # -- writing ------------------------------------------------------------------------------

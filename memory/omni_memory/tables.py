@@ -30,6 +30,22 @@ CHUNK = 500  #: ids in one SQL list
 _VECTORS = "vectors_"
 #: How long an old version stays for readers in other processes that are in the middle of a query.
 _GRACE = timedelta(minutes=10)
+_importing = threading.Lock()
+
+
+def lance() -> Any:
+    """LanceDB with all that is used of it and of pyarrow, imported here alone.
+
+    Their modules import each other in circles: of two threads that begin with different ones (`lancedb` and
+    `lancedb.index`), one is given a half-made module and fails. Takes a second the first time.
+    """
+    with _importing:
+        # Lance would otherwise start a thread for each core it sees, beside the models' own.
+        os.environ.setdefault("LANCE_CPU_THREADS", "2")
+        import lancedb
+        import lancedb.index
+        import pyarrow.compute  # noqa: F401
+    return lancedb
 
 
 class Tables:
@@ -53,11 +69,7 @@ class Tables:
 
     def _connect(self) -> Any:
         if self._db is None:
-            # Lance would otherwise start a thread for each core it sees, beside the models' own.
-            os.environ.setdefault("LANCE_CPU_THREADS", "2")
-            import lancedb
-
-            self._db = lancedb.connect(self.folder)
+            self._db = lance().connect(self.folder)
         return self._db
 
     def _table(self, name: str) -> Any | None:
@@ -90,16 +102,15 @@ class Tables:
         return self._create(MOMENTS, schema.moments_schema(), self._indices(MOMENTS))
 
     def _indices(self, name: str) -> dict[str, Any]:
-        from lancedb.index import Bitmap, BTree
-
+        index = lance().index
         if name != MOMENTS:
-            return {"id": BTree(), "seq": BTree()}
-        return {"text": self._full_text(), "id": BTree(), "start": BTree(), "session": BTree(), "source": Bitmap()}
+            return {"id": index.BTree(), "seq": index.BTree()}
+        ordered = {column: index.BTree() for column in ("id", "start", "session")}
+        return {"text": self._full_text(), **ordered, "source": index.Bitmap()}
 
     def _full_text(self) -> Any:
-        from lancedb.index import FTS
-
-        return FTS(with_position=False, language=self._language, stem=True, remove_stop_words=True, ascii_folding=True)
+        how = {"with_position": False, "stem": True, "remove_stop_words": True, "ascii_folding": True}
+        return lance().index.FTS(language=self._language, **how)
 
     def spaces(self) -> list[str]:
         """The vector spaces that have a table."""

@@ -348,6 +348,34 @@ def test_tables_without_their_description_are_not_written_over(tmp_path):
         Store(tmp_path / "memory").open()
 
 
+def test_a_thread_that_comes_while_another_imports_the_library_waits(tmp_path):
+    """LanceDB's modules import each other in circles: a second thread that began with another one made both fail."""
+    code = """
+        import sys, threading, time
+        from pathlib import Path
+        from omni_memory.tables import MOMENTS, Tables
+
+        tables, failed = Tables(Path("lance"), writable=True), []
+
+        def go(work):
+            try:
+                work()
+            except ImportError as error:
+                failed.append(str(error))
+
+        first = threading.Thread(target=go, args=(tables._connect,))
+        first.start()
+        while "lancedb" not in sys.modules:
+            time.sleep(0.001)
+        go(lambda: tables._indices(MOMENTS))
+        first.join()
+        print(failed)
+    """
+    command = [sys.executable, "-c", textwrap.dedent(code)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.stdout == "[]\n", done.stdout + done.stderr
+
+
 def first_schema(folder):
     """A folder as schema 1 wrote it: one table, the vector in a column, no turn, no media."""
     import lancedb
