@@ -2,34 +2,14 @@
 
 import time
 
-import numpy as np
-
-from omni.capabilities import Embedder
-from omni.errors import BadInput
-from omni.host.hookspecs import Offer, hookimpl
+from unbroken import Plugin
+from unbroken import Vectors as Unbroken
 
 
-class Vectors:
-    space, dimension = "gallery", 2
-
-    async def open(self):
-        pass
-
-    async def close(self):
-        pass
-
+class Vectors(Unbroken):
     async def embed_text(self, texts, *, query=False):
         time.sleep(0.2)  # noqa: ASYNC251 - that is what is broken
-        return np.array([[len(text), 1.0] for text in texts], np.float32).reshape(-1, 2)
-
-    async def embed_images(self, images):
-        raise BadInput("This space has no images.", "Give it text.")
+        return await super().embed_text(texts)
 
 
-class Plugin:
-    @hookimpl
-    def omni_capabilities(self):
-        return [Offer(Embedder, "vectors", Vectors, deadline_s=2.0)]
-
-
-plugin = Plugin()
+plugin = Plugin(Vectors)

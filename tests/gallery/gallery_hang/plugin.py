@@ -2,34 +2,15 @@
 
 import threading
 
-import numpy as np
+from unbroken import Plugin as Unbroken
 
-from omni.capabilities import Embedder
-from omni.errors import BadInput
-from omni.host.hookspecs import Offer, hookimpl
+from omni.host.hookspecs import hookimpl
 
 
-class Vectors:
-    space, dimension = "gallery", 2
-
-    async def open(self):
-        pass
-
-    async def close(self):
-        pass
-
-    async def embed_text(self, texts, *, query=False):
-        return np.array([[len(text), 1.0] for text in texts], np.float32).reshape(-1, 2)
-
-    async def embed_images(self, images):
-        raise BadInput("This space has no images.", "Give it text.")
-
-
-class Plugin:
+class Plugin(Unbroken):
     @hookimpl
     def omni_capabilities(self):
         threading.Event().wait()
-        return [Offer(Embedder, "vectors", Vectors, deadline_s=2.0)]
 
 
 plugin = Plugin()
