@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
+
 import numpy as np
 
 from omni.clock import run_virtual
@@ -35,14 +37,23 @@ def _obey(on):
     on.session.bus.tap(react)
 
 
+@asynccontextmanager
+async def answering(scene, answer, text, *, sounds_for=1.0, seconds=8.0, obeyed=True, **listener):
+    """A question was asked, and its answer of `seconds` has sounded `sounds_for` seconds: (the scene, the answer)."""
+    async with scene(**listener) as on:
+        await _asked(on)
+        if obeyed:
+            _obey(on)
+        reply = answer(on, text, seconds=seconds)
+        await reply.start()
+        await on.silence(sounds_for)
+        yield on, reply
+        await reply.stop()
+
+
 def test_an_interruption_is_silent_within_a_quarter_second_and_becomes_a_turn(scene, answer):
     async def main():
-        async with scene() as on:
-            await _asked(on)
-            _obey(on)
-            reply = answer(on, "It is half past nine in the evening.")
-            await reply.start()
-            await on.silence(1.0)
+        async with answering(scene, answer, "It is half past nine in the evening.") as (on, reply):
             onset = on.session.clock.now()
             await on.say("No", "I", "meant", "in", "Tokyo.")
             await on.silence(1.0)
@@ -53,36 +64,24 @@ def test_an_interruption_is_silent_within_a_quarter_second_and_becomes_a_turn(sc
             assert on.of(TurnCommitted)[1].turn == 2
             assert on.of(SpeechStarted)[1].at - onset < 0.1  # from its first sound on
             assert reply.speaker.flushed_at
-            await reply.stop()
 
     run_virtual(main())
 
 
 def test_without_holding_words_cut_it(scene, answer):
     async def main():
-        async with scene(hold=False) as on:
-            await _asked(on)
-            _obey(on)
-            reply = answer(on, "It is half past nine.")
-            await reply.start()
-            await on.silence(1.0)
+        async with answering(scene, answer, "It is half past nine.", hold=False) as (on, _):
             onset = on.session.clock.now()
             await on.say("No", "I", "meant", "in", "Tokyo.")
             assert not on.of(AudioHold)
             assert on.of(BargeIn)[0].at - onset < 1.0
-            await reply.stop()
 
     run_virtual(main())
 
 
 def test_a_yeah_does_not_cut_it_off_and_it_goes_on_from_where_it_was(scene, answer):
     async def main():
-        async with scene() as on:
-            await _asked(on)
-            _obey(on)
-            reply = answer(on, "It is half past nine in the evening.")
-            await reply.start()
-            await on.silence(1.0)
+        async with answering(scene, answer, "It is half past nine in the evening.") as (on, reply):
             await on.say("yeah", each=0.32)
             await on.silence(1.5)
             assert not on.of(BargeIn)
@@ -94,42 +93,29 @@ def test_a_yeah_does_not_cut_it_off_and_it_goes_on_from_where_it_was(scene, answ
             await on.silence(1.0)
             assert reply.speaker.heard[1] > played  # it speaks on
             assert on.session.turns.turn == 1  # and no turn was opened
-            await reply.stop()
 
     run_virtual(main())
 
 
 def test_yeah_but_cuts(scene, answer):
     async def main():
-        async with scene() as on:
-            await _asked(on)
-            _obey(on)
-            reply = answer(on, "It is half past nine.")
-            await reply.start()
-            await on.silence(1.0)
+        async with answering(scene, answer, "It is half past nine.") as (on, _):
             await on.say("yeah", "but", "where?")
             await on.silence(1.5)
             assert on.of(BargeIn)
             assert on.of(TurnCommitted)[1].text == "yeah but where?"
-            await reply.stop()
 
     run_virtual(main())
 
 
 def test_stop_cuts_and_needs_no_answer(scene, answer):
     async def main():
-        async with scene() as on:
-            await _asked(on)
-            _obey(on)
-            reply = answer(on, "It is half past nine.")
-            await reply.start()
-            await on.silence(1.0)
+        async with answering(scene, answer, "It is half past nine.") as (on, _):
             await on.say("stop!", each=0.4)
             await on.silence(1.5)
             assert on.of(BargeIn)
             assert on.of(TurnDropped)[-1].reason == "asked to stop"
             assert len(on.of(TurnCommitted)) == 1
-            await reply.stop()
 
     run_virtual(main())
 
@@ -138,54 +124,38 @@ def test_its_own_voice_from_the_loudspeaker_never_interrupts(scene, answer):
     """The microphone hears what is played, 90 ms late and at a third of its level; every frame counts as speech."""
 
     async def main():
-        async with scene() as on:
-            await _asked(on)
-            _obey(on)
-            reply = answer(on, "It is half past nine in the evening.", seconds=6.0)
+        evening = "It is half past nine in the evening."
+        async with answering(scene, answer, evening, seconds=6.0, sounds_for=0.0) as (on, reply):
             heard = np.interp(np.arange(0, 6.0, 1 / 16000), np.arange(reply.audio.size) / 22050, reply.audio)
             echo = np.concatenate([np.zeros(1440), 0.33 * heard]).astype(np.float32)
-            await reply.start()
             await on.sound(echo)
             await on.silence(1.0)
             assert not on.of(BargeIn)
             assert not on.of(Backchannel)
             assert len(on.of(TurnCommitted)) == 1
-            await reply.stop()
 
     run_virtual(main())
 
 
 def test_a_knock_holds_for_a_moment_at_most(scene, answer):
     async def main():
-        async with scene() as on:
-            await _asked(on)
-            _obey(on)
-            reply = answer(on, "It is half past nine.")
-            await reply.start()
-            await on.silence(1.0)
+        async with answering(scene, answer, "It is half past nine.") as (on, _):
             await on.sound(np.full(1600, 0.9, np.float32))  # 0.1 s of something that is no word
             await on.silence(2.0)
             assert not on.of(BargeIn)
             held = on.of(AudioHold)
             assert not held or (held[-1].held is False and held[-1].at - held[0].at < 0.7)
-            await reply.stop()
 
     run_virtual(main())
 
 
 def test_words_of_the_answer_itself_are_an_echo(scene, answer):
     async def main():
-        async with scene() as on:
-            await _asked(on)
-            _obey(on)
-            reply = answer(on, "It is half past nine in the evening.")
-            await reply.start()
-            await on.silence(1.0)
+        async with answering(scene, answer, "It is half past nine in the evening.") as (on, _):
             await on.say("half", "past", each=0.25)  # louder than any echo that was learnt
             await on.silence(1.5)
             assert not on.of(BargeIn)
             assert on.session.turns.turn == 1
-            await reply.stop()
 
     run_virtual(main())
 
@@ -206,18 +176,13 @@ def test_speaking_on_before_the_answer_is_heard_joins_the_turns(scene):
 
 def test_speech_that_outlasts_the_answer_is_a_turn_of_its_own(scene, answer):
     async def main():
-        async with scene() as on:
-            await _asked(on)
-            reply = answer(on, "It is half past nine.", seconds=1.2)
-            await reply.start()
-            await on.silence(1.0)
+        async with answering(scene, answer, "It is half past nine.", seconds=1.2, obeyed=False) as (on, _):
             await on.say("And", each=0.25)
             on.session.publish(ReplyFinished, turn=1, text="It is half past nine.")
             await on.say("in", "Tokyo", "please?")
             await on.silence(1.5)
             assert on.of(TurnCommitted)[-1].text == "And in Tokyo please?"
             assert [e.held for e in on.of(AudioHold)][-1:] in ([], [False])  # never left holding
-            await reply.stop()
 
     run_virtual(main())
 
