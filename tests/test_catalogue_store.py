@@ -170,7 +170,7 @@ async def test_an_interrupted_pull_keeps_what_came(tmp_path, hub_server):
     pull = asyncio.create_task(s.pull("toy"))
     part = tmp_path / "models/.partial/toy/hub/model.bin"
     async with asyncio.timeout(5):
-        while not part.is_file() or part.stat().st_size < 100_000:
+        while not part.is_file() or part.stat().st_size < 100_000:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     pull.cancel()
     hub_server.gate.set()

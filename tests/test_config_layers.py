@@ -60,8 +60,11 @@ def test_no_setting_is_a_mere_promise():
 
 
 def test_the_shipped_profiles_are_valid():
-    for path in (config_root() / "profiles").glob("*.toml"):
-        load_config(profile=path.stem, environ={}, user=path.parent / "none.toml")
+    profiles = sorted((config_root() / "profiles").glob("*.toml"))
+    assert profiles
+    for path in profiles:
+        config = load_config(profile=path.stem, environ={}, user=path.parent / "none.toml")
+        assert f"profile {path.stem}" in {origin for _, _, origin in config.items()}
 
 
 def test_one_line_replaces_the_embedded_model_by_an_endpoint(tmp_path):

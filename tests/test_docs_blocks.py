@@ -147,7 +147,7 @@ class Reader:
         if command.startswith("omni plugin dev"):
             return self.interrupt(command)
         done = subprocess.run(
-            command, shell=True, cwd=self.cwd, env=self.environment, capture_output=True, text=True, timeout=280
+            ["/bin/sh", "-c", command], cwd=self.cwd, env=self.environment, capture_output=True, text=True, timeout=280
         )
         assert done.returncode == 0, f"$ {command}\n{done.stdout}{done.stderr}"
         return done.stdout

@@ -6,12 +6,15 @@ import asyncio
 import sys
 import threading
 from contextlib import asynccontextmanager
+from functools import partial
 
 import pytest
 
 from omni.bus import Overflow
 from omni.events import Custom, Notice, PluginChanged, SessionClosed, TextDelta
+from omni.host import supervisor
 from omni.host.contract.writing import write_plugin
+from omni.host.deadlines import abandoned, stop_task
 from omni.host.host import Host, Limits
 from omni.host.supervisor import RestartPolicy
 from omni.session import Session
@@ -204,12 +207,12 @@ async def test_a_stage_that_stops_reading_does_not_hold_up_the_session(tmp_path)
         assert "has not read its mailbox" in state(host, "cont_stuck")[1]
 
 
-async def test_a_stage_that_ignores_cancellation_is_abandoned(tmp_path):
+async def test_a_stage_that_ignores_cancellation_is_abandoned(tmp_path, monkeypatch):
+    monkeypatch.setattr(supervisor, "stop_task", partial(stop_task, grace_s=0.05))
     stubborn = """
-        while True:
+        while not session.settings.get("over"):
             try:
-                await asyncio.sleep(0.05 if session.settings.get("over") else 60)
-                return
+                await asyncio.sleep(60)
             except asyncio.CancelledError:
                 pass
     """.strip()
@@ -218,9 +221,15 @@ async def test_a_stage_that_ignores_cancellation_is_abandoned(tmp_path):
         session = Session(host=host)
         stages = asyncio.create_task(host.run_stages(session))
         await asyncio.sleep(0.05)
-        session.settings["over"] = True
+        before = set(abandoned)
         session.publish(SessionClosed)
         await asyncio.wait_for(stages, 5)
+        (left,) = abandoned - before
+        assert not left.done()
+        session.settings["over"] = True
+        left.cancel()
+        await asyncio.wait_for(left, 5)
+        assert left not in abandoned
 
 
 async def test_a_stage_that_exits_the_program_is_contained(tmp_path):

@@ -13,7 +13,7 @@ from omni.telemetry import KEPT, LoopWatchdog, SessionMetrics, Tracer, memory_mb
 
 async def until(condition, seconds=3.0):
     async with asyncio.timeout(seconds):
-        while not condition():
+        while not condition():  # noqa: ASYNC110
             await asyncio.sleep(0.005)
 
 

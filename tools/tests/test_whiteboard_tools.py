@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import io
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -300,12 +301,25 @@ def test_a_codebase_is_explained_by_what_its_functions_do(tmp_path):
 
 
 def test_reading_a_request_for_the_board_loads_no_algebra():
-    code = (
-        "import sys; from omni_tools.whiteboard.drawing import _problem_in, _functions_in;"
-        "assert _problem_in('show me how to work out two x plus six equals fourteen') == {'problem': '2 x + 6 = 14'};"
-        "assert _problem_in('how do I solve |x - 2| = 3') == {'problem': '|x - 2| = 3'};"
-        "assert _problem_in('solve minus 3 x < 12 for me') == {'problem': '- 3 x < 12'};"
-        "assert _functions_in('plot x squared minus two') == {'functions': ['x ^2 - 2']};"
-        "assert _functions_in('draw a house') is None; assert 'sympy' not in sys.modules"
+    requests = (
+        "show me how to work out two x plus six equals fourteen",
+        "how do I solve |x - 2| = 3",
+        "solve minus 3 x < 12 for me",
+        "plot x squared minus two",
+        "draw a house",
     )
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    code = (
+        "import json, sys; from omni_tools.whiteboard.drawing import _functions_in, _problem_in; "
+        "read = [_problem_in(one) or _functions_in(one) for one in sys.argv[1:]]; "
+        "print(json.dumps([read, 'sympy' in sys.modules]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *requests], capture_output=True, text=True, timeout=60)
+    read, algebra = json.loads(done.stdout)
+    assert read == [
+        {"problem": "2 x + 6 = 14"},
+        {"problem": "|x - 2| = 3"},
+        {"problem": "- 3 x < 12"},
+        {"functions": ["x ^2 - 2"]},
+        None,
+    ]
+    assert not algebra

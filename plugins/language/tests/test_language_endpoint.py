@@ -259,7 +259,7 @@ async def test_closing_the_answer_closes_the_connection():
     async with serving(handler) as (chat, _):
         async with aclosing(chat.chat(ChatRequest(HI))) as deltas:
             await anext(deltas)
-        await asyncio.wait_for(closed.wait(), 5)
+        assert await asyncio.wait_for(closed.wait(), 5), "the server still writes"
 
 
 def test_messages_on_the_wire():
