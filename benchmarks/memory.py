@@ -123,9 +123,41 @@ def many(told: dict[str, Any], count: int, chance: random.Random) -> list[str]:
 
 async def at_scale(card: Card, host: Host, folder: Path, told: dict[str, Any], count: int, seed: int) -> None:
     """Write rates, recall times with and without writing beside it, and a proven deletion among `count` moments."""
-    rng, chance = np.random.default_rng(seed), random.Random(seed)
     memory = LanceMemory(folder)  # without a host: vectors are given
     await memory.open()
+    acknowledged, settled, one_by_one = await written(memory, told, count, seed)
+    times = await answered(memory, host, told, count)
+    await memory.settled()
+    stats = await memory.stats()
+    forgot, before, after, seconds = await forgotten(memory, folder)
+    await memory.close()
+
+    times["remember one moment (synced)"] = one_by_one
+    rows = [[what, percentile(took, 50), percentile(took, 95)] for what, took in times.items()]
+    card.table(f"{stats.moments:,} moments, {stats.bytes / 1e6:.0f} MB", ["what", "p50 ms", "p95 ms"], rows)
+    print(f"  acknowledged at {count / acknowledged:,.0f} moments a second, in the tables at {count / settled:,.0f}")
+    print(f"  forgot {forgot} moments in {seconds:.1f} s; files with their bytes: {before} before, {after} after")
+    plain, filtered, beside, embedded, _ = times.values()
+    card.figures |= {
+        "recall_p50_ms": percentile(plain, 50),
+        "recall_p95_ms": percentile(plain, 95),
+        "recall_filtered_p95_ms": percentile(filtered, 95),
+        "recall_while_writing_p95_ms": percentile(beside, 95),
+        "embed_question_p95_ms": percentile(embedded, 95),
+        "remember_p95_ms": percentile(one_by_one, 95),
+        "acknowledged_per_s": count / acknowledged,
+        "settled_per_s": count / settled,
+        "moments": stats.moments,
+        "mb": stats.bytes / 1e6,
+        "forget_s": seconds,
+        "bytes_before_forget": before,
+        "bytes_left": after,
+    }
+
+
+async def written(memory: LanceMemory, told: dict[str, Any], count: int, seed: int) -> tuple[float, float, list[float]]:
+    """Fill it: seconds until all was acknowledged, until all was in the tables, and of each of 100 single moments."""
+    rng, chance = np.random.default_rng(seed), random.Random(seed)
     texts = many(told, count, chance)
     sources = ("speech", "speech", "tool", "screen")
 
@@ -147,7 +179,11 @@ async def at_scale(card: Card, host: Host, folder: Path, told: dict[str, Any], c
         started = time.perf_counter()
         await memory.remember([Moment("tool", f"single {n}", 1.7e9, 1.7e9)])
         one_by_one.append(time.perf_counter() - started)
+    return acknowledged, settled, one_by_one
 
+
+async def answered(memory: LanceMemory, host: Host, told: dict[str, Any], count: int) -> dict[str, list[float]]:
+    """Seconds of every question, by what was going on, and of embedding questions."""
     asked = told["facts"] + told["by_name"]
     questions = [question for _, question in asked] * 3
     embedder = host.get(Embedder, space="text")
@@ -159,9 +195,6 @@ async def at_scale(card: Card, host: Host, folder: Path, told: dict[str, Any], c
         await memory.recall(questions[index], vector=vectors[index % len(vectors)], limit=5, **filters)
         return time.perf_counter() - started
 
-    plain = [await ask(i) for i in range(len(questions))]
-    filtered = [await ask(i, sources=["screen"], after=1.7e9 + 15.0 * count) for i in range(len(questions))]
-
     async def talk() -> None:
         n = 0
         while True:
@@ -171,6 +204,8 @@ async def at_scale(card: Card, host: Host, folder: Path, told: dict[str, Any], c
             n += 1
             await asyncio.sleep(0.2)
 
+    plain = [await ask(i) for i in range(len(questions))]
+    filtered = [await ask(i, sources=["screen"], after=1.7e9 + 15.0 * count) for i in range(len(questions))]
     writer = asyncio.create_task(talk())
     beside = [await ask(i) for i in range(len(questions))]
     writer.cancel()
@@ -179,35 +214,11 @@ async def at_scale(card: Card, host: Host, folder: Path, told: dict[str, Any], c
         started = time.perf_counter()
         await embedder.embed_text([f"{question} {number}"], query=True)  # never embedded before
         embedded.append(time.perf_counter() - started)
-    await memory.settled()
-    stats = await memory.stats()
-    forgot, before, after, seconds = await forgotten(memory, folder)
-    await memory.close()
-
-    rows = [
-        ["recall, nothing else going on", percentile(plain, 50), percentile(plain, 95)],
-        ["recall with filters on source and time", percentile(filtered, 50), percentile(filtered, 95)],
-        ["recall while a conversation is written", percentile(beside, 50), percentile(beside, 95)],
-        ["embedding the question", percentile(embedded, 50), percentile(embedded, 95)],
-        ["remember one moment (synced)", percentile(one_by_one, 50), percentile(one_by_one, 95)],
-    ]
-    card.table(f"{stats.moments:,} moments, {stats.bytes / 1e6:.0f} MB", ["what", "p50 ms", "p95 ms"], rows)
-    print(f"  acknowledged at {count / acknowledged:,.0f} moments a second, in the tables at {count / settled:,.0f}")
-    print(f"  forgot {forgot} moments in {seconds:.1f} s; files with their bytes: {before} before, {after} after")
-    card.figures |= {
-        "recall_p50_ms": percentile(plain, 50),
-        "recall_p95_ms": percentile(plain, 95),
-        "recall_filtered_p95_ms": percentile(filtered, 95),
-        "recall_while_writing_p95_ms": percentile(beside, 95),
-        "embed_question_p95_ms": percentile(embedded, 95),
-        "remember_p95_ms": percentile(one_by_one, 95),
-        "acknowledged_per_s": count / acknowledged,
-        "settled_per_s": count / settled,
-        "moments": stats.moments,
-        "mb": stats.bytes / 1e6,
-        "forget_s": seconds,
-        "bytes_before_forget": before,
-        "bytes_left": after,
+    return {
+        "recall, nothing else going on": plain,
+        "recall with filters on source and time": filtered,
+        "recall while a conversation is written": beside,
+        "embedding the question": embedded,
     }
 
 
