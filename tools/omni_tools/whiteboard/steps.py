@@ -252,7 +252,7 @@ def _quadratic(text: str, given: Relational, unknown: Symbol) -> Solution:
         _formula(steps, (a, b, discriminant), values, unknown)
     for value in values:
         steps.append(_check(given, unknown, value))
-    answer = f"{unknown} equals " + " or ".join(spoken(v) for v in values)
+    answer = f"{unknown} equals {_or(values)}"
     return Solution(text, unknown.name, tuple(steps), answer, values)
 
 
@@ -268,14 +268,11 @@ def _factor(steps: list[Step], polynomial: Expr, values: tuple[Any, ...], unknow
             "Two numbers with the right sum and the right product give the two brackets.",
         )
     )
-    roots = sympy.Or(*(sympy.Eq(unknown, v, evaluate=False) for v in values), evaluate=False)
     steps.append(
         Step(
             "zero",
-            roots if len(values) > 1 else sympy.Eq(unknown, values[0], evaluate=False),
-            f"A product is zero when one of its factors is, so {unknown} is "
-            + " or ".join(spoken(v) for v in values)
-            + ".",
+            _one_of(unknown, values),
+            f"A product is zero when one of its factors is, so {unknown} is {_or(values)}.",
             "If neither bracket were zero, their product could not be.",
         )
     )
@@ -294,22 +291,17 @@ def _square_root(steps: list[Step], numbers: tuple[Any, Any], values: tuple[Any,
             "There is no plain multiple of the unknown, so a square root will undo the square.",
         )
     )
-    roots = sympy.Or(*(sympy.Eq(unknown, v, evaluate=False) for v in values), evaluate=False)
     steps.append(
         Step(
             "root",
-            roots if len(values) > 1 else sympy.Eq(unknown, values[0], evaluate=False),
-            f"We take the square root of both sides, with both signs: {unknown} is "
-            + " or ".join(spoken(v) for v in values)
-            + ".",
+            _one_of(unknown, values),
+            f"We take the square root of both sides, with both signs: {unknown} is {_or(values)}.",
             "A number and its opposite have the same square, so both signs count.",
         )
     )
 
 
 def _formula(steps: list[Step], numbers: tuple[Any, Any, Any], values: tuple[Any, ...], unknown: Symbol) -> None:
-    import sympy
-
     a, b, discriminant = numbers
     # sympy has no plus-or-minus, so this one line is written as MathML
     shape = (
@@ -325,11 +317,21 @@ def _formula(steps: list[Step], numbers: tuple[Any, Any, Any], values: tuple[Any
             "The quadratic formula comes from completing the square, and works for every quadratic.",
         )
     )
-    roots = sympy.Or(*(sympy.Eq(unknown, v, evaluate=False) for v in values), evaluate=False)
     near = " and ".join(f"{float(v):.3g}" for v in values)
-    steps.append(
-        Step("result", roots, f"That is about {near}.", "These are the two values the plus and the minus give.")
-    )
+    both = "These are the two values the plus and the minus give."
+    steps.append(Step("result", _one_of(unknown, values), f"That is about {near}.", both))
+
+
+def _one_of(unknown: Symbol, values: tuple[Any, ...]) -> Any:
+    """The unknown is one of these, as a formula."""
+    import sympy
+
+    roots = [sympy.Eq(unknown, value, evaluate=False) for value in values]
+    return sympy.Or(*roots, evaluate=False) if len(roots) > 1 else roots[0]
+
+
+def _or(values: tuple[Any, ...]) -> str:
+    return " or ".join(spoken(value) for value in values)
 
 
 # --- everything else ------------------------------------------------------------------------------------------
@@ -346,7 +348,7 @@ def _by_sympy(text: str, given: Relational, unknown: Symbol) -> Solution:
     elif isinstance(values, sympy.FiniteSet):
         found = tuple(sorted(values, key=sympy.N))
         shape = sympy.Or(*(sympy.Eq(unknown, v, evaluate=False) for v in found), evaluate=False)
-        answer = f"{unknown} equals " + " or ".join(spoken(v) for v in found)
+        answer = f"{unknown} equals {_or(found)}"
     elif isinstance(values, sympy.ConditionSet):
         raise BadInput(f"I can't solve {text!r} exactly.", "Ask me for a graph of both sides instead.")
     else:
