@@ -6,19 +6,16 @@ of style vectors, shape [510, 1, 256], one for each number of tokens.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from omni.capabilities import SpeechChunk
 from omni.errors import BadInput, ModelMissing
-from omni_speech.onnx_voice import ClauseTimes, fade_edges, load_with_output, without_lead, word_times
+from omni_speech.onnx_voice import OnnxVoice, load_with_output
 from omni_speech.phonemes import Phonemizer, Pronounced
-from omni_speech.piper import pieces
-from omni_speech.worker import Ticket, Worker
 
 _DURATIONS = "/encoder/Clip_output_0"
 #: The model's symbols and their numbers (config.json of hexgrad/Kokoro-82M), those that English uses.
@@ -33,42 +30,24 @@ _IDS = {
 _DEFAULT = "af_heart"
 
 
-class KokoroVoice:
-    """The `Synthesizer` capability with the voices of its folder."""
+class KokoroVoice(OnnxVoice):
+    """The voices of its folder."""
 
-    rate = 24000
+    name, rate = "kokoro", 24000
+    longest = 90  # a short first piece is heard sooner; what follows is computed while it plays
 
     def __init__(
         self, folder: Callable[[], Awaitable[Path]], phonemizer: Callable[[], Awaitable[Phonemizer]], *,
         threads: int = 2, voice: str = _DEFAULT,
     ) -> None:  # fmt: skip
-        self._folder = folder
-        self._make_phonemizer = phonemizer
-        self._threads = threads
+        super().__init__(folder, phonemizer, threads=threads)
         self._voice = voice
-        self._worker: Worker | None = None
-        self._session: Any = None
-        self._phonemizer: Phonemizer | None = None
         self._files: dict[str, Path] = {}
         self._styles: dict[str, NDArray[np.float32]] = {}
-        self._timed = False
-
-    async def open(self) -> None:
-        """Load the model and say a word, so that the first clause costs what the others cost."""
-        if self._session is not None:
-            return
-        folder = await self._folder()
-        self._phonemizer = await self._make_phonemizer()
-        self._worker = Worker("kokoro")
-        await self._worker.run(self._load, folder)
-        async for _ in self.synthesize("Ready when you are."):
-            pass
 
     async def close(self) -> None:
         """Give the memory back. Idempotent."""
-        if self._worker is not None:
-            self._worker.close()
-        self._worker = self._session = None
+        await super().close()
         self._styles.clear()
 
     @property
@@ -76,24 +55,15 @@ class KokoroVoice:
         """The names `synthesize` takes."""
         return sorted(self._files)
 
-    async def synthesize(self, text: str, *, voice: str = "", speed: float = 1.0) -> AsyncIterator[SpeechChunk]:
-        """Speak one clause; stops between pieces when it is no longer iterated. An unknown voice is `BadInput`."""
-        if self._worker is None or self._phonemizer is None:
-            raise ModelMissing("The voice was used before its model was loaded.", "Call open() first.")
+    def _chosen(self, voice: str) -> str:
         name = voice or self._voice
         if name not in self._files:
             raise BadInput(f"There is no voice '{name}'.", f"Choose one of: {', '.join(self.voices)}.")
-        # A short first piece is heard sooner; what follows is computed while it plays.
-        parts = pieces(self._phonemizer.pronounce(text), longest=90)
-        clause = ClauseTimes(parts)
-        for words in parts:
-            chunk = await self._worker.run(self._speak, words, name, speed)
-            times = clause.add(chunk.words, words, chunk.audio.size / chunk.rate)
-            yield SpeechChunk(chunk.audio, chunk.rate, times)
+        return name
 
     # -- in the worker's thread -----------------------------------------------------------------
 
-    def _load(self, ticket: Ticket, folder: Path) -> None:
+    def _load(self, folder: Path) -> None:
         model = next(iter(sorted(folder.glob("*.onnx"))), None)
         self._files = {path.stem: path for path in folder.rglob("*.bin")}
         if model is None or not self._files:
@@ -108,7 +78,7 @@ class KokoroVoice:
         table = self._styles[name]
         return table[min(tokens, len(table) - 1)][None]
 
-    def _speak(self, ticket: Ticket, words: list[Pronounced], voice: str, speed: float) -> SpeechChunk:
+    def _speak(self, words: list[Pronounced], voice: str, speed: float) -> SpeechChunk:
         tokens, owners = [0], [-1]
         for index, word in enumerate(words):
             sounds = [_IDS[symbol] for symbol in word.phonemes if symbol in _IDS]
@@ -123,8 +93,4 @@ class KokoroVoice:
             "style": self._style(voice, len(tokens) - 2),
             "speed": np.array([speed], np.float32),
         })  # fmt: skip
-        audio = np.clip(outputs[0].reshape(-1).astype(np.float32), -1.0, 1.0)
-        durations = outputs[1].reshape(-1).astype(np.float32) if self._timed else np.ones(len(tokens), np.float32)
-        times = word_times(words, owners, durations, audio.size / self.rate)
-        audio, times = without_lead(audio, self.rate, times)
-        return SpeechChunk(fade_edges(audio, self.rate), self.rate, times)
+        return self._finished(outputs, words, owners)

@@ -1,15 +1,111 @@
-"""What the two ONNX voices share: loading a graph with one inner value made visible, and word times from it."""
+"""What the two ONNX voices share: their life, a graph with one inner value made visible, and word times from it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from omni_speech.phonemes import Pronounced
+from omni.capabilities import SpeechChunk
+from omni.errors import ModelMissing
+from omni.worker import Worker
+from omni_speech.phonemes import Phonemizer, Pronounced
+
+
+class OnnxVoice:
+    """The `Synthesizer` capability around one ONNX model. A voice adds `_load` and `_speak`; a clause comes in pieces.
+
+    `folder` and `phonemizer` are awaited by `open`; the model runs with `threads` in a thread of its own.
+    """
+
+    name = ""  #: of the model's thread
+    rate = 0  #: samples a second
+    longest = 160  #: phonemes in a piece
+
+    def __init__(
+        self, folder: Callable[[], Awaitable[Path]], phonemizer: Callable[[], Awaitable[Phonemizer]], *,
+        threads: int = 2,
+    ) -> None:  # fmt: skip
+        self._folder = folder
+        self._make_phonemizer = phonemizer
+        self._threads = threads
+        self._worker: Worker | None = None
+        self._session: Any = None
+        self._phonemizer: Phonemizer | None = None
+        self._timed = False
+
+    async def open(self) -> None:
+        """Load the model and say a word, so that the first clause costs what the others cost."""
+        if self._session is not None:
+            return
+        folder = await self._folder()
+        self._phonemizer = await self._make_phonemizer()
+        self._worker = Worker(self.name)
+        await self._worker.run(self._load, folder)
+        async for _ in self.synthesize("Ready when you are."):
+            pass
+
+    async def close(self) -> None:
+        """Give the memory back. Idempotent."""
+        if self._worker is not None:
+            self._worker.close()
+        self._worker = self._session = None
+
+    async def synthesize(self, text: str, *, voice: str = "", speed: float = 1.0) -> AsyncIterator[SpeechChunk]:
+        """Speak one clause; stops between pieces when it is no longer iterated. `speed` 1.2 is a fifth faster."""
+        if self._worker is None or self._phonemizer is None:
+            raise ModelMissing("The voice was used before its model was loaded.", "Call open() first.")
+        name = self._chosen(voice)
+        parts = pieces(self._phonemizer.pronounce(text), self.longest)
+        clause = ClauseTimes(parts)
+        for words in parts:
+            chunk = await self._worker.run(self._speak, words, name, speed)
+            times = clause.add(chunk.words, words, chunk.audio.size / chunk.rate)
+            yield SpeechChunk(chunk.audio, chunk.rate, times)
+
+    def _chosen(self, voice: str) -> str:
+        """The voice that is meant by a name, "" for none. Raises `BadInput` for one that is not there."""
+        return voice
+
+    # -- in the worker's thread -----------------------------------------------------------------
+
+    def _load(self, folder: Path) -> None:
+        """Load the model in `folder`. Raises `ModelMissing`."""
+        raise NotImplementedError
+
+    def _speak(self, words: list[Pronounced], voice: str, speed: float) -> SpeechChunk:
+        """One piece."""
+        raise NotImplementedError
+
+    def _finished(self, outputs: Sequence[Any], words: Sequence[Pronounced], owners: Sequence[int]) -> SpeechChunk:
+        """The piece that the graph's outputs (samples, and the durations of tokens where it is timed) make."""
+        audio = np.clip(outputs[0].reshape(-1).astype(np.float32), -1.0, 1.0)
+        durations = outputs[1].reshape(-1).astype(np.float32) if self._timed else np.ones(len(owners), np.float32)
+        times = word_times(words, owners, durations, audio.size / self.rate)
+        audio, times = without_lead(audio, self.rate, times)
+        return SpeechChunk(fade_edges(audio, self.rate), self.rate, times)
+
+
+def pieces(words: list[Pronounced], longest: int = 160) -> list[list[Pronounced]]:
+    """Cut a clause where it pauses, and anywhere once a piece has `longest` phonemes; silent words stay attached."""
+    found: list[list[Pronounced]] = []
+    current: list[Pronounced] = []
+    length = 0
+    for word in words:
+        current.append(word)
+        length += len(word.phonemes)
+        at_stop = word.pause in tuple(".!?;:") and length >= 12
+        if length >= longest or at_stop or (word.pause and length >= longest // 3):
+            found.append(current)
+            current, length = [], 0
+    if any(word.phonemes for word in current):
+        found.append(current)
+    elif current and found:
+        found[-1].extend(current)
+    return found
 
 
 def load_with_output(path: Path, inner: str, threads: int) -> tuple[Any, bool]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from omni.capabilities import Synthesizer, Transcriber, VoiceActivity
 from omni.host.hookspecs import Check, Offer, PluginContext, StageOffer, hookimpl
+from omni.worker import Worker
 from omni_speech.doctor import checks
 from omni_speech.kokoro import KokoroVoice
 from omni_speech.listener import Listener
@@ -15,7 +16,6 @@ from omni_speech.piper import PiperVoice
 from omni_speech.transcriber import WhisperTranscriber
 from omni_speech.voice_activity import SileroVoiceActivity
 from omni_speech.voices import KOKORO, PIPER, ChosenVoice
-from omni_speech.worker import Worker
 
 _SMALL = "whisper-tiny"
 _MODEL_OF = {PIPER: "piper-joe", KOKORO: "kokoro-82m"}
@@ -91,7 +91,7 @@ def _voice(context: PluginContext) -> ChosenVoice:
             lexicon, letters = await context.models.path("misaki-english"), await context.models.path("g2p-en")
             worker = Worker("dictionary")
             try:
-                made.append(await worker.run(lambda _: Phonemizer.load(lexicon, letters)))
+                made.append(await worker.run(Phonemizer.load, lexicon, letters))
             finally:
                 worker.close()
         return made[0]

@@ -18,9 +18,9 @@ import numpy as np
 
 from omni.capabilities import Audio, Transcript, Word
 from omni.errors import BadInput, ModelMissing
+from omni.worker import Ticket, Worker
 from omni_speech.doubt import is_hallucination, is_repetition
 from omni_speech.pieces import split_at_pauses
-from omni_speech.worker import Ticket, Worker
 
 RATE = 16_000
 #: Silence after the utterance, in seconds: enough that the decoder ends instead of repeating itself.
@@ -100,11 +100,11 @@ class WhisperTranscriber:
         if self._worker is None:
             raise ModelMissing("The recogniser was used before its model was loaded.", "Call open() first.")
         audio = checked(audio)
-        return await self._worker.run(self._transcribe, audio, prompt, words, language or self._language)
+        return await self._worker.run_steps(self._transcribe, audio, prompt, words, language or self._language)
 
     # -- in the worker's thread -----------------------------------------------------------------
 
-    def _load(self, ticket: Ticket, folder: Path) -> Any:
+    def _load(self, folder: Path) -> Any:
         from faster_whisper import WhisperModel
 
         if not (folder / "model.bin").is_file():

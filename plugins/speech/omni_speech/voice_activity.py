@@ -14,7 +14,7 @@ import numpy as np
 
 from omni.capabilities import Audio, VoiceDetector
 from omni.errors import BadInput, ModelMissing
-from omni_speech.worker import Worker
+from omni.worker import Worker
 
 #: Samples in a frame at 16 kHz: 32 ms.
 FRAME = 512
@@ -55,7 +55,7 @@ class SileroVoiceActivity:
         folder = await self._folder()
         worker = Worker("vad")
         try:
-            self._session = await worker.run(lambda _: _load(folder))
+            self._session = await worker.run(_load, folder)
         finally:
             worker.close()
 

@@ -20,13 +20,13 @@ import numpy as np
 
 from omni.capabilities import ChatModel, ChatRequest, Message, Region, Scene, VisualAnswer
 from omni.errors import BadInput, CapabilityUnavailable, ModelError, OmniError
+from omni.worker import Worker
 from omni_vision import colours, images, layout, questions
 from omni_vision.faces import FaceDetector
 from omni_vision.labels import Labeller, likeliest
 from omni_vision.objects import ObjectDetector
 from omni_vision.perception import Percept, PerceptStore
 from omni_vision.reader import RapidReader
-from omni_vision.runtime import Worker
 from omni_vision.scene import Cited, describe, evidence, scene
 from omni_vision.words import singular
 

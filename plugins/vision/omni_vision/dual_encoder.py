@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omni.errors import ModelCorrupt
+from omni.worker import Worker
 from omni_vision import images
-from omni_vision.runtime import Worker, session
+from omni_vision.runtime import session
 
 BATCH = 16
 

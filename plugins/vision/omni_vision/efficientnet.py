@@ -83,6 +83,10 @@ class _Builder:
         depthwise: bool = False,
         activate: bool = True,
     ) -> str:
+        """A convolution of `x` with `weight`, its batch norm `norm` folded in, and ReLU6: the output's name.
+
+        `kernel` is the size that is due (0: any). Raises `ModelCorrupt` when the weights have another.
+        """
         w = self.tensors[f"{weight}.weight"]
         if kernel and w.shape[2] != kernel:
             from omni.errors import ModelCorrupt

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from omni.capabilities import Region
 from omni_vision.images import tiles
-from omni_vision.runtime import session
+from omni_vision.runtime import session_of
 from omni_vision.tfjs import convert
 
 SIZE = 256
@@ -21,11 +22,8 @@ class FaceDetector:
     """Finds faces. One instance is used by one thread at a time."""
 
     def __init__(self, model: Path, cache_dir: Path) -> None:
-        onnx = cache_dir / "blazeface.onnx"
-        if not onnx.is_file():
-            cache_dir.mkdir(parents=True, exist_ok=True)
-            convert(model / "blazeface.json", model / "blazeface.bin", _OUTPUTS, onnx)
-        self._session: Any = session(onnx)
+        given = (model / "blazeface.json", model / "blazeface.bin", _OUTPUTS)
+        self._session: Any = session_of(cache_dir / "blazeface.onnx", partial(convert, *given))
         self._anchors = _anchors()
 
     def detect(self, pixels: np.ndarray, score: float = SCORE) -> list[Region]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from omni.capabilities import Region
 from omni_vision.efficientnet import SIZE, build
-from omni_vision.runtime import session
+from omni_vision.runtime import session_of
 
 SCORE = 0.08  #: a label below this says nothing
 
@@ -25,11 +25,10 @@ class Labeller:
     """Labels images. One instance is used by one thread at a time."""
 
     def __init__(self, model: Path, cache_dir: Path) -> None:
-        onnx = cache_dir / "efficientnet-lite0.onnx"
-        if not onnx.is_file():
-            cache_dir.mkdir(parents=True, exist_ok=True)
+        def made(onnx: Path) -> None:
             build(next(model.glob("*.pth")), onnx)
-        self._session: Any = session(onnx)
+
+        self._session: Any = session_of(cache_dir / "efficientnet-lite0.onnx", made)
 
     def predict(self, images: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         """Probabilities [n, 1000] and features [n, 1280] of RGB images."""

@@ -8,14 +8,14 @@ distances are those of Liu et al., "Training-Time-Friendly Network", 2019).
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from omni.capabilities import Region
-from omni_vision.runtime import session
+from omni_vision.runtime import session_of
 from omni_vision.tfjs import convert
 
 SIZE, GRID, STRIDE = 512, 128, 4
@@ -35,11 +35,8 @@ class ObjectDetector:
     """Finds things. One instance is used by one thread at a time."""
 
     def __init__(self, model: Path, cache_dir: Path) -> None:
-        onnx = cache_dir / "centernet.onnx"
-        if not onnx.is_file():
-            cache_dir.mkdir(parents=True, exist_ok=True)
-            convert(model / "centernet.json", model / "centernet.bin", _OUTPUTS, onnx)
-        self._session: Any = session(onnx)
+        given = (model / "centernet.json", model / "centernet.bin", _OUTPUTS)
+        self._session: Any = session_of(cache_dir / "centernet.onnx", partial(convert, *given))
 
     def detect(self, pixels: np.ndarray, score: float = SCORE) -> list[Region]:
         """Things in an RGB image [height, width, 3], most certain first; `kind` is "object"."""

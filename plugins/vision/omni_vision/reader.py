@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from omni.capabilities import Region
+from omni.worker import Worker
 from omni_vision.images import Picture, decode, tiles
 from omni_vision.layout import reading_order
-from omni_vision.runtime import Worker
 
 SIDE = 1280  #: pixels of the longer side for the first look, and of a tile
 OVERLAP = 160

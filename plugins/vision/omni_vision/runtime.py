@@ -1,16 +1,12 @@
-"""ONNX sessions and the thread they run in: one worker a model, two threads at most."""
+"""ONNX sessions on two threads at most."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from omni.errors import ModelCorrupt, PluginError
-
-T = TypeVar("T")
+from omni.errors import ModelCorrupt
 
 
 def session(path: Path, threads: int = 2) -> Any:
@@ -28,21 +24,9 @@ def session(path: Path, threads: int = 2) -> Any:
         raise ModelCorrupt(f"{path.name} can't be run: {error}.", "Remove it; it is made again.") from error
 
 
-class Worker:
-    """A single thread; calls run one after the other. `close` is idempotent."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self._pool: ThreadPoolExecutor | None = ThreadPoolExecutor(1, thread_name_prefix=f"omni-{name}")
-
-    async def run(self, function: Callable[..., T], *args: Any) -> T:
-        """`function(*args)` in the thread. A cancelled call that has not begun never begins."""
-        if self._pool is None:
-            raise PluginError(f"The worker '{self._name}' is closed.", "Open the capability again before using it.")
-        return await asyncio.get_running_loop().run_in_executor(self._pool, function, *args)
-
-    def close(self) -> None:
-        """Let what runs finish, start nothing more."""
-        pool, self._pool = self._pool, None
-        if pool is not None:
-            pool.shutdown(wait=False, cancel_futures=True)
+def session_of(onnx: Path, make: Callable[[Path], object]) -> Any:
+    """A session on the file `onnx`, which `make(onnx)` writes the first time."""
+    if not onnx.is_file():
+        onnx.parent.mkdir(parents=True, exist_ok=True)
+        make(onnx)
+    return session(onnx)

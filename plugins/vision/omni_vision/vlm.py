@@ -21,8 +21,8 @@ import numpy as np
 
 from omni.capabilities import Region, Scene, VisualAnswer
 from omni.errors import BadInput, ModelMissing, PluginError
+from omni.worker import Worker
 from omni_vision import images as pictures
-from omni_vision.runtime import Worker
 
 MOST_IMAGES = 4
 MAX_TOKENS = 200
@@ -180,6 +180,7 @@ class LlamaBackend:
         self._server: Any = xllamacpp.Server(params)
 
     def generate(self, images: Sequence[np.ndarray], question: str, max_tokens: int) -> tuple[str, int]:
+        """(answer, tokens of prompt and answer), as `Backend` says. Raises `PluginError` when the server refuses."""
         content: list[dict[str, Any]] = [
             {
                 "type": "image_url",

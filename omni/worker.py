@@ -14,16 +14,17 @@ T = TypeVar("T")
 
 
 class Cancelled(Exception):
-    """Raised inside the worker, at the next boundary, when nobody waits for the result any more."""
+    """Raised inside the thread, between two steps, when nobody waits for the result any more."""
 
 
 class Ticket:
-    """Handed to work that runs in the thread: `check()` at each boundary ends it when it was cancelled."""
+    """Handed to work in steps: `check()` between them ends it when it was cancelled."""
 
     def __init__(self) -> None:
         self._cancelled = threading.Event()
 
     def cancel(self) -> None:
+        """Nobody waits any more."""
         self._cancelled.set()
 
     def check(self) -> None:
@@ -40,17 +41,19 @@ class Worker:
         self._pool: ThreadPoolExecutor | None = ThreadPoolExecutor(1, thread_name_prefix=f"omni-{name}")
 
     async def run(self, function: Callable[..., T], *args: Any) -> T:
-        """`function(ticket, *args)` in the thread. Cancelling the wait tells the work to stop at its next boundary."""
+        """`function(*args)` in the thread. A cancelled call that has not begun never begins.
+
+        Raises `PluginError` when the worker is closed.
+        """
         if self._pool is None:
             raise PluginError(f"The worker '{self._name}' is closed.", "Open the capability again before using it.")
+        return await asyncio.get_running_loop().run_in_executor(self._pool, function, *args)
+
+    async def run_steps(self, function: Callable[..., T], *args: Any) -> T:
+        """`function(ticket, *args)` in the thread; cancelling the wait ends it at its next `ticket.check()`."""
         ticket = Ticket()
-
-        def work() -> T:
-            ticket.check()
-            return function(ticket, *args)
-
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+            return await self.run(function, ticket, *args)
         except asyncio.CancelledError:
             ticket.cancel()
             raise
