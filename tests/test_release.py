@@ -193,6 +193,31 @@ def test_the_commands_work_away_from_the_checkout(installed):
 
 
 @pytest.mark.slow
+def test_pipx_installs_it(built, tmp_path):
+    """`pipx install omni-assistant`: what it depends on comes from the package index, as it would for anybody."""
+    pytest.importorskip("pipx")
+    places = {"PIPX_HOME": tmp_path / "pipx", "PIPX_BIN_DIR": tmp_path / "bin", "PIPX_MAN_DIR": tmp_path / "man"}
+    environment = clean(tmp_path) | {key: str(value) for key, value in places.items()}
+    command = [sys.executable, "-m", "pipx", "install", "--skip-maintenance", wheel_of(built, ROOT)]
+    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=280)
+    if done.returncode and re.search(r"Could not find a version|Connection|Temporary failure", done.stderr):
+        pytest.skip(f"the package index can't be reached: {done.stderr.strip().splitlines()[-1][:150]}")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+    def run(*arguments: str) -> str:
+        command = [tmp_path / "bin/omni", *arguments]
+        done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+        assert "Traceback" not in done.stderr, done.stderr
+        return done.stdout
+
+    assert run("--version") == f"omni {wheel_of(built, ROOT).name.split('-')[1]}\n"
+    assert "No plugins are installed" in run("plugin", "list")
+    assert re.search(r"^ok +python", run("doctor"), re.MULTILINE)
+    run("plugin", "new", "Word counter")
+    assert "word_counter" in run("plugin", "list", "--plugin", "omni-word-counter")
+
+
+@pytest.mark.slow
 def test_every_plugin_is_found_and_every_command_and_plugin_loads(installed):
     records = {record["id"]: record for record in json.loads(omni(installed, "plugin", "list", "--json").stdout)}
     assert {record["state"] for record in records.values()} == {"found"}
