@@ -14,6 +14,7 @@ import re
 import statistics
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,14 @@ from card import Card, arguments
 from voice_client import FRAME, RATE, VoiceClient, running_omni
 
 NAIVE_ENDPOINT_S = 0.7
+#: What is asked in writing so that there is an answer long enough to speak over, and how far into it that happens.
+LONG_ANSWER = "Tell me a story about {} in three long sentences."
+ABOUT = ("a lighthouse", "a snowed-in train", "an old clockmaker", "a lost dog", "a market by the sea", "two bakers")
+INTO_ANSWER_S = 1.5
+#: An answer that ends this soon after the interruption began was ending anyway.
+WHILE_ENDING_S = 0.3
+#: The share of the loudest 20 ms that the first word surely reaches.
+SURELY = 0.2
 #: Below this share of the loudest 20 ms (or three times the background), sound counts as silence.
 SILENCE = 0.03
 
@@ -49,7 +58,6 @@ class TurnResult:
     first_sound_s: float | None = None
     commits: int = 0
     wait_s: float | None = None
-    barge_in_s: float | None = None
     stages: dict[str, float] = field(default_factory=dict)
 
 
@@ -65,11 +73,18 @@ def load(path: Path) -> np.ndarray:
 
 
 def edges(audio: np.ndarray) -> tuple[float, float]:
-    """Seconds at which speech begins and ends, by energy."""
+    """Seconds at which speech begins and ends, by energy.
+
+    It begins with the sound that leads without a gap to the first that is surely speech: a click before it is none.
+    """
     frames = audio[: len(audio) // FRAME * FRAME].reshape(-1, FRAME)
     energy = np.sqrt((frames**2).mean(axis=1))
-    loud = np.flatnonzero(energy > max(SILENCE * np.percentile(energy, 99), 3 * np.percentile(energy, 5)))
-    return loud[0] * FRAME / RATE, (loud[-1] + 1) * FRAME / RATE
+    top = np.percentile(energy, 99)
+    loud = energy > max(SILENCE * top, 3 * np.percentile(energy, 5))
+    first = int(np.flatnonzero(energy > SURELY * top)[0])
+    while first > 0 and loud[first - 1]:
+        first -= 1
+    return first * FRAME / RATE, (np.flatnonzero(loud)[-1] + 1) * FRAME / RATE
 
 
 def utterances(data: Path) -> tuple[list[Utterance], list[Path]]:
@@ -98,8 +113,8 @@ def utterances(data: Path) -> tuple[list[Utterance], list[Path]]:
     return made, [path for path, _ in found]
 
 
-async def stream(client: VoiceClient, utterance: Utterance, following: Utterance | None) -> TurnResult:
-    """Speak one recording and hear the answer; `following` is spoken over the answer and must silence it."""
+async def stream(client: VoiceClient, utterance: Utterance) -> TurnResult:
+    """Speak one recording and hear the answer to its end."""
     result = TurnResult(utterance.name, utterance.text)
     before, commits = client.last_turn, len(client.committed)
     began = await client.speak(utterance.audio)
@@ -110,16 +125,30 @@ async def stream(client: VoiceClient, utterance: Utterance, following: Utterance
     result.commits = len(mine)
     result.wait_s = client.committed_at[turn] - end
     result.first_sound_s = client.audible_at[turn] - end
-    if following:
-        await asyncio.sleep(1.2)
-        began = await client.speak(following.audio)
-        flushed = await client.wait_for_flush(turn)
-        if flushed is not None:
-            result.barge_in_s = flushed - (began + following.begins)
     result.reply = client.replies.get(turn, "")
     result.stages = client.stages.get(turn, {})
     await client.wait_until_quiet()
     return result
+
+
+async def interrupt(client: VoiceClient, utterance: Utterance, topics: Iterator[str]) -> float | None:
+    """Speak over an answer that goes on: seconds from the first sound to silence, None when it spoke on.
+
+    An answer that is over by itself before anything was said is no occasion; another one is asked for.
+    """
+    while True:
+        before = client.last_turn
+        await client.type(LONG_ANSWER.format(next(topics)))
+        turn = await client.wait_for_answer(after=before)
+        await asyncio.sleep(INTO_ANSWER_S)
+        first_sound = await client.speak(utterance.audio) + utterance.begins
+        flushed = await client.wait_for_flush(turn)
+        ended = client.final.get(turn)
+        await client.wait_until_quiet()
+        if flushed is not None:
+            return flushed - first_sound
+        if ended is None or ended > first_sound + WHILE_ENDING_S:
+            return None
 
 
 class Naive:
@@ -176,21 +205,25 @@ def percentile(values: list[float], share: float) -> float:
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else float("nan")
 
 
-async def measure(args: Any) -> tuple[list[TurnResult], list[dict[str, float]], list[Path]]:
-    """All turns through a running Omni, then the naive chain."""
+async def measure(args: Any) -> tuple[list[TurnResult], list[float | None], list[dict[str, float]], list[Path]]:
+    """All turns and interruptions through a running Omni, then the naive chain."""
     items, files = utterances(args.data)
     if args.quick:
         items = items[:: max(1, len(items) // 4)]
     results: list[TurnResult] = []
     async with running_omni() as address, VoiceClient(address) as client:
         await asyncio.sleep(1.0)
-        await stream(client, items[-1], None)  # the first turn warms what only a conversation warms
-        for index, item in enumerate(items):
-            following = items[(index + 1) % len(items)] if index % 2 else None
-            result = await stream(client, item, following)
+        await stream(client, items[-1])  # the first turn warms what only a conversation warms
+        for item in items:
+            result = await stream(client, item)
             results.append(result)
             print(json.dumps(vars(result), ensure_ascii=False), flush=True)
-    return results, await naive_chain(items), files
+        cuts: list[float | None] = []
+        topics = itertools.cycle(ABOUT)
+        for item in items:
+            cuts.append(await interrupt(client, item, topics))
+            print(json.dumps({"name": item.name, "barge_in_s": cuts[-1]}), flush=True)
+    return results, cuts, await naive_chain(items), files
 
 
 def main() -> int:
@@ -202,7 +235,7 @@ def main() -> int:
         print("The shared speech recordings are not here: set OMNI_TEST_DATA or --data DIR.", file=sys.stderr)
         return 2
     card = Card("voice", args)
-    results, naive, files = asyncio.run(measure(args))
+    results, cuts, naive, files = asyncio.run(measure(args))
     card.data(files, args.data)
     from omni_speech.number_words import cardinal
 
@@ -213,8 +246,7 @@ def main() -> int:
     clean = jiwer.Compose([jiwer.ToLowerCase(), jiwer.RemovePunctuation(), jiwer.RemoveMultipleSpaces(), jiwer.Strip()])
     # An answer that sounds before the person has finished is a cut-off, not a quick answer.
     first = [r.first_sound_s for r in results if r.first_sound_s is not None and r.first_sound_s > 0]
-    barge = [r.barge_in_s for r in results if r.barge_in_s is not None]
-    asked_to_stop = sum(1 for i in range(len(results)) if i % 2)
+    barge = [cut for cut in cuts if cut is not None]
     plain = [n["first_sound_s"] for n in naive]
     card.figures = {
         "p50_s": percentile(first, 0.5),
@@ -222,7 +254,7 @@ def main() -> int:
         "ratio_to_naive": percentile(plain, 0.5) / percentile(first, 0.5),
         "barge_in_s": percentile(barge, 0.95),
         "barge_in_p50_s": percentile(barge, 0.5),
-        "barge_ins_heard": len(barge) / max(1, asked_to_stop),
+        "barge_ins_heard": len(barge) / max(1, len(cuts)),
         "wer": jiwer.wer([clean(r.said) for r in results], [clean(in_words(r.heard)) or "-" for r in results]),
         "cut_offs": sum(r.commits > 1 for r in results),
         "needless_wait_s": statistics.mean(r.wait_s for r in results if r.wait_s is not None),

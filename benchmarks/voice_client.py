@@ -67,7 +67,7 @@ class VoiceClient:
         self.flushed_at: dict[int, float] = {}
         self.replies: dict[int, str] = {}
         self.stages: dict[int, dict[str, float]] = {}
-        self.final: set[int] = set()
+        self.final: dict[int, float] = {}
         self._received: dict[int, int] = {}
         self._rate = RATE
         self._began: dict[int, float] = {}
@@ -109,6 +109,10 @@ class VoiceClient:
         self._speak_began = asyncio.get_running_loop().create_future()
         self._recording.append(audio)
         return await self._speak_began
+
+    async def type(self, text: str) -> None:
+        """Ask in writing; the answer is spoken all the same."""
+        await self._socket.send(json.dumps({"type": "Say", "text": text}))
 
     async def wait_for_answer(self, after: int) -> int:
         """The turn whose answer sounds when the recording is over: not one that was cut off by more speech."""
@@ -166,7 +170,7 @@ class VoiceClient:
         elif kind == "ReplyFinished":
             self.replies[turn] = event["text"]
         elif kind == "Spoken" and event.get("final"):
-            self.final.add(turn)
+            self.final[turn] = now
 
     def _hold(self, since: float | None, now: float) -> None:
         """Stand still from `since` on, or go on: what was to sound later sounds that much later."""

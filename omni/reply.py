@@ -35,7 +35,7 @@ SILENT_SPEAKER_S = 4.0
 #: Seconds the loudspeaker gets to say where it stopped after a flush.
 FLUSH_REPORT_S = 0.4
 #: Seconds after the first word when the first clause is spoken as far as it goes.
-HURRY_S = 0.2
+HURRY_S = 0.15
 #: Seconds without a first word before Omni says that it is still thinking.
 SLOW_S = 6.0
 #: Seconds one piece of sound lasts on the wire.

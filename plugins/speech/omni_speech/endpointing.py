@@ -10,7 +10,7 @@ from omni_speech.words import plain, word_set
 #: finished sentence may as well wait that long: it costs nothing and cuts fewer people off.
 FINISHED_S = 0.5
 LIKELY_S = 0.6
-OPEN_S = 0.8
+OPEN_S = 0.7
 HANGING_S = 1.5
 DICTATING_S = 1.6
 

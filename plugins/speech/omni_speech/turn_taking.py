@@ -36,8 +36,8 @@ ON, OFF = 0.5, 0.35
 class Pauses:
     """When what happens, in seconds of silence; and how often partials are recognised."""
 
-    recognise_s: float = 0.10  #: the tail is recognised before it is certain that this is a pause
-    speculate_s: float = 0.17
+    recognise_s: float = 0.06  #: the tail is recognised before it is certain that this is a pause
+    speculate_s: float = 0.12  #: a wrong guess costs a little work, a guess not made a tenth of a second
     nothing_s: float = 0.60  #: without a word by then it was noise
     first_partial_s: float = 0.8
     partial_every_s: float = 0.7
