@@ -25,6 +25,7 @@ OVERLAP = 160
 SMALL_TEXT = 13  #: lines lower than this many pixels at the first look are looked at again at full size
 SAMPLE = 6  #: lines that decide which way is up
 LEAST = 0.5  #: a line less certain than this is not told
+MOST = 500  #: lines of a picture that are read, the longest first: hatching can look like thousands of short ones
 
 
 class RapidReader:
@@ -67,6 +68,8 @@ class RapidReader:
         if quarters := self._engine.quarters(_bgr(pixels), boxes):
             pixels = np.ascontiguousarray(np.rot90(pixels, quarters))
             boxes = self._boxes(pixels)
+        if len(boxes) > MOST:
+            boxes = np.array(sorted(boxes, key=lambda box: -max(_sides(box)))[:MOST], np.float32)
         lines = reading_order(self._engine.recognise(_bgr(pixels), boxes))
         return [_turn_back(line, quarters, picture.width, picture.height) for line in lines] if quarters else lines
 
