@@ -220,7 +220,7 @@ async def measure(args: Any) -> tuple[list[TurnResult], list[float | None], list
             print(json.dumps(vars(result), ensure_ascii=False), flush=True)
         cuts: list[float | None] = []
         topics = itertools.cycle(ABOUT)
-        for item in items:
+        for item in [*items, *items]:
             cuts.append(await interrupt(client, item, topics))
             print(json.dumps({"name": item.name, "barge_in_s": cuts[-1]}), flush=True)
     return results, cuts, await naive_chain(items), files
