@@ -77,6 +77,10 @@ class MiniLM:
         """For each text [its tokens, 384], rows of length 1, without the two end marks."""
         return await self._run(self._token_vectors, list(texts)) if texts else []
 
+    async def tokens_and_sentences(self, texts: Sequence[str]) -> tuple[list[Vectors], Vectors]:
+        """What `tokens` and `sentences` give, from one run of the model. `texts` are not empty."""
+        return await self._run(self._both, list(texts))
+
     def _run(self, function: Callable[..., Any], *args: Any) -> Awaitable[Any]:
         if self._worker is None:
             raise ModelError("The text embedding model is closed.")
@@ -129,11 +133,16 @@ class MiniLM:
         return result
 
     def _token_vectors(self, texts: list[str]) -> list[Vectors]:
-        result: list[Vectors] = [np.zeros((0, 384), np.float32)] * len(texts)
-        for indices, lengths, (vectors,) in self._batches(texts, ["tokens"]):
+        return self._both(texts)[0]
+
+    def _both(self, texts: list[str]) -> tuple[list[Vectors], Vectors]:
+        tokens: list[Vectors] = [np.zeros((0, 384), np.float32)] * len(texts)
+        whole = np.empty((len(texts), 384), np.float32)
+        for indices, lengths, (vectors, sentences) in self._batches(texts, ["tokens", "sentence"]):
+            whole[indices] = sentences
             for row, index in enumerate(indices):
-                result[index] = vectors[row, 1 : lengths[row] - 1].copy()
-        return result
+                tokens[index] = vectors[row, 1 : lengths[row] - 1].copy()
+        return tokens, whole
 
 
 class TextEmbedder:
@@ -208,8 +217,7 @@ class LateReranker:
         """A score for each passage in -1..1, higher is better. A blank query scores everything 0."""
         if not passages or not query.strip():
             return [0.0] * len(passages)
-        question, *words = await self._model.tokens([query, *passages])
-        vectors = await self._model.sentences([query, *passages])
+        (question, *words), vectors = await self._model.tokens_and_sentences([query, *passages])
         whole = vectors[1:] @ vectors[0]
         return [
             float(self._blend * late_interaction(question, passage) + (1 - self._blend) * cosine)
