@@ -25,7 +25,7 @@ SPACES: dict[str, dict[str, Any]] = {
     "image-features": {"space": "image-features", "images": True},
 }
 #: What a question in words is compared in, and the weights; the image-text model alone where the index has its vectors.
-BY_TEXT: tuple[dict[str, float], ...] = ({"image-text": 1.0}, {"labels": 1.0, "text": 0.5})
+BY_TEXT: tuple[dict[str, float], ...] = ({"image-text": 1.0}, {"text": 1.0, "labels": 0.4})
 PAUSES = (0.5, 2.0)  #: seconds before a look is tried again
 _SURE = {"object": 0.3, "label": 0.15, "face": 0.0}
 
@@ -47,6 +47,7 @@ class Eyes:
         self._read = read
         self.spaces = tuple(spaces)
         self._looks = True
+        self.lengths: dict[str, int] = {}  #: of the vectors of each space, once prepared
         self.missing: dict[str, str] = {}  #: what could not be used, and why
 
     async def prepare(self) -> tuple[str, ...]:
@@ -54,7 +55,7 @@ class Eyes:
         blank = _blank()
         for space in tuple(self.spaces):
             try:
-                await self._embed(space, blank)
+                self.lengths[space] = len(await self._embed(space, blank))
             except OmniError as error:
                 self.spaces = tuple(one for one in self.spaces if one != space)
                 self.missing[space] = str(error)

@@ -76,6 +76,11 @@ class LargeIndex:
         self.ids, self._rows, self._index = ids, rows, index
         return True
 
+    @property
+    def length(self) -> int:
+        """Of one vector."""
+        return self._rows.shape[1] if self._rows is not None else 0
+
     def search(self, query: np.ndarray, limit: int) -> tuple[np.ndarray, np.ndarray]:
         """(ids, exact scores) of the best `limit`, best first."""
         assert self._index is not None

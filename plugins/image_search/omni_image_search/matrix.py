@@ -41,6 +41,11 @@ class Matrix:
             self.rows = np.concatenate([self.rows, fresh]) if len(self.ids) else fresh
             self.ids = np.concatenate([self.ids, ids])
 
+    @property
+    def length(self) -> int:
+        """Of one vector."""
+        return self.large.length if self.large is not None else self.rows.shape[1]
+
     def __len__(self) -> int:
         return len(self.ids) + (len(self.large.ids) if self.large is not None else 0)
 

@@ -19,6 +19,7 @@ import numpy as np
 from omni.errors import BadInput, OmniError
 from omni_image_search import captions, walking
 from omni_image_search.features import Eyes, Seen
+from omni_image_search.large import LargeIndex
 from omni_image_search.records import Decoded, Photo, Problem, Summary
 from omni_image_search.store import Store
 from omni_image_search.walking import Closed, Entry
@@ -26,7 +27,7 @@ from omni_image_search.workers import Decoders
 
 LISTED = 256  #: files that are looked up at once
 BATCH = 32  #: photos in one transaction
-OPEN = 4  #: photos on their way at once
+OPEN = 6  #: photos on their way at once
 COMMIT_S = 5.0
 
 Progress = Callable[[Summary, int | None, str], None]
@@ -71,6 +72,8 @@ class Indexer:
         counting.add_done_callback(self._counted)
         try:
             await self._eyes.prepare()
+            if await asyncio.to_thread(self._store.drop_strange, self._eyes.lengths):
+                LargeIndex.remove(self._store.folder)
             run = self._begin(album)
             await self._take_in(Path(album), album, run, summary)
             summary.seconds = time.perf_counter() - began

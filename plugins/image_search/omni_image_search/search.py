@@ -56,6 +56,7 @@ class Searcher:
         self._host = host
         self._matrices: dict[str, Matrix] = {}
         self._generation: tuple[int, int] | None = None
+        self._chosen: tuple[Any, np.ndarray] | None = None  #: the latest narrowing and the photos within it
         self._head: tune.Head | None = None
         self._translator = Translator(host)
         self._lock = asyncio.Lock()
@@ -64,7 +65,6 @@ class Searcher:
         """What fits. Raises `BadInput` for a question that asks nothing."""
         query = query.checked()
         async with self._lock:
-            await asyncio.to_thread(self._refresh)
             ids = await asyncio.to_thread(self._candidates, query)
             if not len(ids):
                 return Found((), self._nothing(query), query.text)
@@ -110,7 +110,9 @@ class Searcher:
             if space in self._matrices:
                 with contextlib.suppress(CapabilityUnavailable, ModelError):
                     embedder = self._host.get(Embedder, **SPACES[space])
-                    vectors[space] = (await embedder.embed_text([text], query=True))[0]
+                    vector = (await embedder.embed_text([text], query=True))[0]
+                    if len(vector) == self._matrices[space].length:  # else the index is from before these models
+                        vectors[space] = vector
         return vectors
 
     async def _fits(self, text: str, ids: np.ndarray, spelled: np.ndarray) -> np.ndarray | None:
@@ -192,7 +194,14 @@ class Searcher:
         self._generation = self._store.generation()
 
     def _candidates(self, query: Query) -> np.ndarray:
-        """Ids of the photos within the times and the album, ascending."""
+        """Ids of the photos within the times and the album, ascending; kept while nothing changes."""
+        self._refresh()
+        narrowed = (self._generation, query.after, query.before, query.album)
+        if self._chosen is None or self._chosen[0] != narrowed:
+            self._chosen = narrowed, self._within(query)
+        return self._chosen[1]
+
+    def _within(self, query: Query) -> np.ndarray:
         where, values = ["1"], []
         for bound, sign in ((query.after, ">="), (query.before, "<")):
             if bound is not None:
@@ -245,7 +254,7 @@ class Searcher:
             least = best - SPREAD
             order = order[fits[order]]
         kept = [i for i in order if total[i] >= least]
-        hits = tuple(self._hit(int(ids[i]), float(total[i]), {n: float(v[i]) for n, v in why.items()}) for i in kept)
+        hits = self._hits(ids[kept].tolist(), total[kept].tolist(), {name: part[kept] for name, part in why.items()})
         if not hits and not note:
             shown = f"“{text}”" if text else "that"
             note = f"Nothing here fits {shown}. The nearest photo is only {best:.1f} above the usual."
@@ -258,12 +267,14 @@ class Searcher:
             return -np.inf
         return max(CUT, best - SPREAD)
 
-    def _hit(self, photo: int, score: float, parts: dict[str, float]) -> Hit:
-        width, height, taken, seen = self._store.rows(
-            "SELECT width, height, taken, words FROM photos WHERE id = ?", (photo,)
-        )[0]
-        why = tuple(name for name, part in parts.items() if part > (0.0 if name == "words" else 1.5))
-        return Hit(photo, round(score, 3), self._store.paths(photo), width, height, taken, seen, why)
+    def _hits(self, photos: list[int], scores: list[float], parts: dict[str, np.ndarray]) -> tuple[Hit, ...]:
+        known = self._store.briefly(photos)
+        fitted = {name: part > (0.0 if name == "words" else 1.5) for name, part in parts.items()}
+        return tuple(
+            Hit(photo, round(score, 3), *known[photo], tuple(name for name, well in fitted.items() if well[i]))
+            for i, (photo, score) in enumerate(zip(photos, scores, strict=True))
+            if photo in known  # gone meanwhile
+        )
 
 
 def _onto(ids: np.ndarray, known: np.ndarray, values: np.ndarray) -> np.ndarray:

@@ -228,6 +228,20 @@ class Store:
         """Vectors per space."""
         return dict(self.rows("SELECT space, count(*) FROM vectors GROUP BY space"))
 
+    def drop_strange(self, lengths: dict[str, int]) -> list[str]:
+        """Vectors of another length than is due were made by other models, and can't be compared: they go.
+
+        Their photos are looked at again by the run that asks. Returns the spaces this happened to.
+        """
+        dropped = []
+        for space, length in lengths.items():
+            known = self.rows("SELECT length(data) FROM vectors WHERE space = ? LIMIT 1", (space,))
+            if known and known[0][0] != 2 * length:
+                with self.transaction() as db:
+                    db.execute("DELETE FROM vectors WHERE space = ?", (space,))
+                dropped.append(space)
+        return dropped
+
     def vectors(self, space: str, after: int = 0, limit: int = -1) -> tuple[np.ndarray, np.ndarray]:
         """(ids [n] int64 ascending, vectors [n, d] float16) of the photos with an id above `after`."""
         blocks = list(self.blocks(space, after, limit))
@@ -254,6 +268,22 @@ class Store:
     def paths(self, photo: int) -> tuple[str, ...]:
         """The files that hold it."""
         return tuple(row[0] for row in self.rows("SELECT path FROM files WHERE photo = ? ORDER BY path", (photo,)))
+
+    def briefly(self, photos: Sequence[int]) -> dict[int, tuple[tuple[str, ...], int, int, float | None, str]]:
+        """By id: the files that hold it, width, height, when it was taken, what is seen. Those that are gone lack."""
+        known: dict[int, tuple[tuple[str, ...], int, int, float | None, str]] = {}
+        for start in range(0, len(photos), 500):
+            some = photos[start : start + 500]
+            paths: dict[int, list[str]] = {}
+            for photo, path in self.rows(
+                f"SELECT photo, path FROM files WHERE photo IN ({_places(some)}) ORDER BY path", some
+            ):
+                paths.setdefault(photo, []).append(path)
+            for photo, *rest in self.rows(
+                f"SELECT id, width, height, taken, words FROM photos WHERE id IN ({_places(some)})", some
+            ):
+                known[photo] = (tuple(paths.get(photo, ())), *rest)
+        return known
 
     def thumb(self, photo: int) -> bytes | None:
         """Its small JPEG."""

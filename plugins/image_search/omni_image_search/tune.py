@@ -25,7 +25,7 @@ from omni_image_search.store import Store
 FEWEST = 60  #: captioned photos; fewer fit their own noise
 HELD_OUT = 0.25
 PENALTIES = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
-PLAIN = 0.4  #: how much of what was scored without it stays beside the fitted score
+PLAIN = 0.7  #: how much of what was scored without it stays beside the fitted score
 FILE = "tuned.npz"
 #: Names that cameras and programs give.
 _CAMERA = re.compile(
@@ -126,7 +126,7 @@ async def tune(store: Store, host: Any, seed: int = 0) -> dict[str, Any]:
     if np.isin(ids[chosen], labels.ids).all():
         asked = await host.get(Embedder, **SPACES["labels"]).embed_text([lines[0] for lines in texts], query=True)
         rows = labels.rows[np.searchsorted(labels.ids, ids[chosen])]
-        before = _standard(asked @ rows.T) + BY_TEXT[-1]["text"] * before
+        before = BY_TEXT[-1]["labels"] * _standard(asked @ rows.T) + BY_TEXT[-1]["text"] * before
     head, report = select(features[chosen], plain[chosen], _unit(np.stack(targets)), first, before, seed)
     report |= {"captioned": len(present), "seconds": round(time.perf_counter() - began, 2), "at": int(time.time())}
     if report["tuned"]["reciprocal_rank"] <= report["plain"]["reciprocal_rank"]:

@@ -9,29 +9,38 @@ _HUES = (
     (0, "red"), (14, "orange"), (40, "yellow"), (66, "green"), (165, "cyan"), (190, "blue"), (255, "purple"),
     (290, "pink"), (335, "red"),
 )  # fmt: skip
+SAMPLE = 6000  #: pixels that are looked at
 NAMES = ("black", "grey", "white", "brown", "red", "orange", "yellow", "green", "cyan", "blue", "purple", "pink")
 
 
 def dominant(pixels: np.ndarray, most: int = 3, least: float = 0.12) -> list[tuple[str, float]]:
     """(name, share) of the colours that take at least `least` of an RGB image [height, width, 3], largest first."""
-    if not pixels.size:
-        return []
-    step = max(1, int((pixels.shape[0] * pixels.shape[1] / 20_000) ** 0.5))
-    named = _name(pixels[::step, ::step].reshape(-1, 3).astype(np.float32) / 255)
-    shares = np.bincount(named, minlength=len(NAMES)) / len(named)
+    return named(shares(pixels), most, least)
+
+
+def named(shares: np.ndarray, most: int = 3, least: float = 0.12) -> list[tuple[str, float]]:
+    """The same of shares [12]."""
     order = np.argsort(-shares)[:most]
     return [(NAMES[i], float(shares[i])) for i in order if shares[i] >= least]
 
 
-def of_box(pixels: np.ndarray, box: tuple[float, float, float, float]) -> list[tuple[str, float]]:
-    """The colours of the middle of a box, where the thing is rather than what is behind it."""
+def shares(pixels: np.ndarray) -> np.ndarray:
+    """[12] how much of an RGB image each colour of `NAMES` takes; zeros for no pixels."""
+    if not pixels.size:
+        return np.zeros(len(NAMES), np.float32)
+    step = max(1, int((pixels.shape[0] * pixels.shape[1] / SAMPLE) ** 0.5))
+    known = _name(pixels[::step, ::step].reshape(-1, 3).astype(np.float32) / 255)
+    return (np.bincount(known, minlength=len(NAMES)) / len(known)).astype(np.float32)
+
+
+def middle(pixels: np.ndarray, box: tuple[float, float, float, float]) -> np.ndarray:
+    """The pixels in the middle of a box, where the thing is rather than what is behind it."""
     left, top, right, bottom = box
     width, height = right - left, bottom - top
-    part = pixels[
+    return pixels[
         int(top + 0.2 * height) : max(int(bottom - 0.2 * height), int(top + 0.2 * height) + 1),
         int(left + 0.2 * width) : max(int(right - 0.2 * width), int(left + 0.2 * width) + 1),
     ]
-    return dominant(part)
 
 
 def _name(rgb: np.ndarray) -> np.ndarray:

@@ -8,24 +8,21 @@ do not stand in the regions is not given.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import logging
 import re
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-
-from omni.capabilities import ChatModel, ChatRequest, Message, Region, Scene, VisualAnswer
+from omni.capabilities import ChatModel, ChatRequest, Message, Scene, VisualAnswer
 from omni.errors import BadInput, CapabilityUnavailable, ModelError, OmniError
-from omni.worker import Worker
-from omni_vision import colours, images, layout, questions
-from omni_vision.faces import FaceDetector
-from omni_vision.labels import Labeller, likeliest
-from omni_vision.objects import ObjectDetector
-from omni_vision.perception import Percept, PerceptStore
+from omni_vision import images, layout, questions
+from omni_vision.detectors import Detectors
+from omni_vision.perception import Percept, PerceptStore, Spread
 from omni_vision.reader import RapidReader
 from omni_vision.scene import Cited, describe, evidence, scene
 from omni_vision.words import singular
@@ -35,6 +32,7 @@ log = logging.getLogger("omni.vision")
 DETECTORS, LABELS = "everyday-vision", "efficientnet-lite0"
 MODELS = (DETECTORS, LABELS)
 MOST_IMAGES = 8
+MOST_FILES = 64  #: encoded pictures whose pixels' digest is kept: one picture is asked for in several spaces
 CANT_SEE = "I can't see that in the image."
 
 _SYSTEM = """Answer the question about the images. All you know of them is the numbered list of what was found.
@@ -63,41 +61,33 @@ class ComposedVision:
         self._host = host
         self._reader = reader or RapidReader()
         self._store = PerceptStore(data / "percepts")
-        self._worker: Worker | None = None
-        self._detectors: tuple[ObjectDetector | None, FaceDetector | None, Labeller] | None = None
-        self._looking: dict[tuple[str, str], asyncio.Future[Percept]] = {}
+        self._detectors: Detectors | None = None
+        self._looking: dict[tuple[str, str, bool], asyncio.Future[Percept]] = {}
+        self._files: OrderedDict[bytes, str] = OrderedDict()
 
     async def open(self) -> None:
         """Load the detectors. Raises `ModelMissing` when one can't be had."""
-        if self._worker is not None:
+        if self._detectors is not None:
             return
         labels = await self._model_folder(LABELS)
         try:
-            detectors = await self._model_folder(DETECTORS)
+            everyday = await self._model_folder(DETECTORS)
         except ModelError as error:  # the text and the labels are worth having without them
             log.warning("objects and faces can't be seen: %s", error)
-            detectors = None
-        worker = Worker("vision")
-
-        def load() -> None:
-            cache = self._data / "onnx"
-            things = ObjectDetector(detectors, cache) if detectors else None
-            faces = FaceDetector(detectors, cache) if detectors else None
-            self._detectors = (things, faces, Labeller(labels, cache))
-
+            everyday = None
+        detectors = await asyncio.to_thread(Detectors, labels, everyday, self._data / "onnx")
         try:
-            await worker.run(load)
             await self._reader.open()
         except BaseException:
-            worker.close()
+            detectors.close()
             raise
-        self._worker = worker
+        self._detectors = detectors
 
     async def close(self) -> None:
         """Idempotent."""
-        if self._worker is not None:
-            self._worker.close()
-            self._worker = self._detectors = None
+        if self._detectors is not None:
+            self._detectors.close()
+            self._detectors = None
         await self._reader.close()
 
     async def look(self, image: bytes, *, detail: Literal["fast", "full"] = "full") -> Scene:
@@ -121,68 +111,54 @@ class ComposedVision:
             found = await self._by_language(percepts, question)
         return VisualAnswer(found.text, found.regions, found.supported, found.tokens, time.perf_counter() - began)
 
-    async def features(self, image: bytes) -> np.ndarray:
-        """[1280]: the labeller's pooled features."""
-        await self.open()
-        assert self._worker is not None
-        picture = await asyncio.to_thread(images.decode, image)
+    async def spread(self, image: bytes) -> tuple[Percept, Spread]:
+        """What is found at a glance, and what a search needs. Raises `BadInput` when it is no image."""
+        percept = await self.perceive(image, "fast", spread=True)
+        assert percept.spread is not None
+        return percept, percept.spread
 
-        def run() -> np.ndarray:
-            assert self._detectors is not None
-            return self._detectors[2].predict([picture.pixels])[1][0]
-
-        return await self._worker.run(run)
-
-    async def perceive(self, image: bytes, detail: Literal["fast", "full"] = "full") -> Percept:
+    async def perceive(
+        self, image: bytes, detail: Literal["fast", "full"] = "full", *, spread: bool = False
+    ) -> Percept:
         """All findings about an image, from the store where it has been seen before."""
         await self.open()
-        assert self._worker is not None
-        picture = await asyncio.to_thread(images.decode, image)
-        if known := self._store.get(picture.digest, detail):
+        file = hashlib.sha256(image).digest()
+        if file in self._files and (known := self._store.get(self._files[file], detail, spread)):
             return known
-        key = (picture.digest, detail)
+        picture = await asyncio.to_thread(images.decode, image)
+        self._files[file] = picture.digest
+        while len(self._files) > MOST_FILES:
+            self._files.popitem(last=False)
+        if known := self._store.get(picture.digest, detail, spread):
+            return known
+        key = (picture.digest, detail, spread)
         if key not in self._looking:  # two questions at once about one picture look once
-            task = asyncio.ensure_future(self._look(picture, detail))
+            task = asyncio.ensure_future(self._look(picture, detail, spread))
             self._looking[key] = task
             task.add_done_callback(lambda _: self._looking.pop(key, None))
         return await asyncio.shield(self._looking[key])
 
-    async def _look(self, picture: images.Picture, detail: Literal["fast", "full"]) -> Percept:
-        assert self._worker is not None
+    async def _look(self, picture: images.Picture, detail: Literal["fast", "full"], spread: bool) -> Percept:
+        assert self._detectors is not None
         began = time.perf_counter()
-        regions, presence, labels = await self._worker.run(self._detect, picture)
-        if detail == "full":
-            lines = await self._reader.read_pixels(picture)
-            regions = [*regions, *lines, *layout.tables(lines)]
+        seen = await self._detectors.look(picture, closely=detail == "full", spread=spread)
+        lines = await self._reader.read_pixels(picture) if detail == "full" else []
         percept = Percept(
             digest=picture.digest,
             width=picture.width,
             height=picture.height,
             detail=detail,
-            regions=tuple(regions),
-            presence=presence,
-            labels=labels,
-            colours=tuple(colours.dominant(picture.pixels)),
-            box_colours={
-                i: tuple(colours.of_box(picture.pixels, one.box))
-                for i, one in enumerate(regions)
-                if one.kind == "object"
-            },
+            regions=(*seen.regions, *lines, *layout.tables(lines)),
+            presence=seen.presence,
+            labels=seen.labels,
+            colours=seen.colours,
+            box_colours=seen.box_colours,
             frames=picture.frames,
             seconds=time.perf_counter() - began,
+            spread=seen.spread,
         )
         self._store.put(percept)
         return percept
-
-    def _detect(self, picture: images.Picture) -> tuple[list[Region], np.ndarray, np.ndarray]:
-        assert self._detectors is not None
-        things, faces, labeller = self._detectors
-        found, presence = [], np.full(80, questions.UNKNOWN, np.float32)
-        if things and faces:
-            found, presence = things.detect_with_presence(picture.pixels)
-            found += faces.detect(picture.pixels)
-        labels = labeller.predict([picture.pixels])[0][0]
-        return [*found, *likeliest(labels, picture.width, picture.height)], presence, labels
 
     async def _by_language(self, percepts: Sequence[Percept], question: str) -> VisualAnswer:
         listed, cited = evidence(percepts)

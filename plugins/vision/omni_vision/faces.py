@@ -19,19 +19,19 @@ _OUTPUTS = {"Identity": 3, "Identity_1": 3, "Identity_2": 3, "Identity_3": 3}
 
 
 class FaceDetector:
-    """Finds faces. One instance is used by one thread at a time."""
+    """Finds faces."""
 
     def __init__(self, model: Path, cache_dir: Path) -> None:
         given = (model / "blazeface.json", model / "blazeface.bin", _OUTPUTS)
         self._session: Any = session_of(cache_dir / "blazeface.onnx", partial(convert, *given))
         self._anchors = _anchors()
 
-    def detect(self, pixels: np.ndarray, score: float = SCORE) -> list[Region]:
-        """Faces in an RGB image, most certain first; `kind` is "face". Large images are also looked at in quarters."""
+    def detect(self, pixels: np.ndarray, score: float = SCORE, *, closely: bool = True) -> list[Region]:
+        """Faces in an RGB image, most certain first; `kind` is "face". Large images also in quarters, if `closely`."""
         height, width = pixels.shape[:2]
         boxes, scores = self._window(pixels, 0, 0, score)
         side = max(width, height)
-        if side >= 2 * SIZE:
+        if closely and side >= 2 * SIZE:
             half = int(side * 0.6)
             for left, top, right, bottom in tiles(width, height, half, half // 4):
                 more, their = self._window(pixels[top:bottom, left:right], left, top, score)

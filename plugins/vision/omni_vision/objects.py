@@ -32,7 +32,7 @@ def names() -> tuple[str, ...]:
 
 
 class ObjectDetector:
-    """Finds things. One instance is used by one thread at a time."""
+    """Finds things."""
 
     def __init__(self, model: Path, cache_dir: Path) -> None:
         given = (model / "centernet.json", model / "centernet.bin", _OUTPUTS)
@@ -72,9 +72,14 @@ class ObjectDetector:
 
 def _peaks(heat: np.ndarray, score: float) -> list[tuple[int, int, int]]:
     """(row, column, class) where the heat is the highest of its neighbours and at least `score`, highest first."""
-    padded = np.pad(heat, ((1, 1), (1, 1), (0, 0)), constant_values=-1.0)
-    windows = [padded[i : i + GRID, j : j + GRID] for i in range(3) for j in range(3)]
-    highest = np.maximum.reduce(windows)
-    rows, columns, kinds = np.nonzero((heat >= score) & (heat == highest))
-    order = np.argsort(-heat[rows, columns, kinds])
+    rows, columns, kinds = np.nonzero(heat >= score)
+    values = heat[rows, columns, kinds]
+    highest = values
+    for down in (-1, 0, 1):
+        for right in (-1, 0, 1):
+            beside = heat[np.clip(rows + down, 0, GRID - 1), np.clip(columns + right, 0, GRID - 1), kinds]
+            highest = np.maximum(highest, beside)
+    kept = values == highest
+    rows, columns, kinds = rows[kept], columns[kept], kinds[kept]
+    order = np.argsort(-values[kept])
     return [(int(rows[i]), int(columns[i]), int(kinds[i])) for i in order]

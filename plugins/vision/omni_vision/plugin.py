@@ -19,12 +19,14 @@ class VisionPlugin:
         from omni_vision.pooled import PooledFeatures
         from omni_vision.reader import RapidReader
         from omni_vision.vlm import VlmVision, load
+        from omni_vision.vocabulary import Vocabulary
 
         reader = RapidReader(int(context.config.get("threads", 2)))
 
         vlm_model = str(context.config.get("vlm_model", "smolvlm-256m"))
         preferred = context.config.get("engine", "composed")
         composed = ComposedVision(context.models.path, context.data, context.host, reader)
+        vocabulary = Vocabulary(context.host, context.data)
 
         return [
             Offer(TextReader, "rapidocr", lambda: reader, deadline_s=120),
@@ -49,7 +51,7 @@ class VisionPlugin:
             Offer(
                 Embedder,
                 "conse",
-                lambda: TextSpaceImages(context.host, lambda image: composed.perceive(image, "fast")),
+                lambda: TextSpaceImages(vocabulary, composed.spread),
                 priority=-10,  # whoever asks for text alone gets the text model
                 features={"space": "text", "images": True, "dimension": 384},
                 deadline_s=300,
@@ -58,16 +60,16 @@ class VisionPlugin:
             Offer(
                 Embedder,
                 "labels",
-                lambda: LabelSpace(context.host, lambda image: composed.perceive(image, "fast")),
+                lambda: LabelSpace(vocabulary, composed.spread),
                 priority=-10,
-                features={"space": "labels", "images": True, "dimension": 1080},
+                features={"space": "labels", "images": True, "dimension": 1092},
                 deadline_s=300,
                 models=MODELS,
             ),
             Offer(
                 Embedder,
                 "pooled",
-                lambda: PooledFeatures(composed.features),
+                lambda: PooledFeatures(composed.spread),
                 features={"space": "image-features", "images": True, "dimension": 1280},
                 deadline_s=300,
                 models=MODELS,

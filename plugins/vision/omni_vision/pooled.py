@@ -11,16 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omni.errors import CapabilityUnavailable
+from omni_vision.perception import Percept, Spread
 
 
 class PooledFeatures:
-    """`Embedder`, space "image-features". `features` gives the pooled features [1280] of an encoded image."""
+    """`Embedder`, space "image-features"."""
 
     space = "image-features"
     dimension = 1280
 
-    def __init__(self, features: Callable[[bytes], Awaitable[np.ndarray]]) -> None:
-        self._features = features
+    def __init__(self, spread: Callable[[bytes], Awaitable[tuple[Percept, Spread]]]) -> None:
+        self._spread = spread
 
     async def open(self) -> None:
         """Nothing: what computes them opens itself."""
@@ -36,5 +37,5 @@ class PooledFeatures:
         """[n, 1280], rows of length 1. Raises `BadInput` when one is no image."""
         rows = np.zeros((len(images), self.dimension), np.float32)
         for row, image in zip(rows, images, strict=True):
-            row[:] = await self._features(image)
+            row[:] = (await self._spread(image))[1].features
         return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)

@@ -1,4 +1,4 @@
-"""ONNX sessions on two threads at most."""
+"""ONNX sessions on two threads at most; those that run beside each other on one."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def session(path: Path, threads: int = 2) -> Any:
         raise ModelCorrupt(f"{path.name} can't be run: {error}.", "Remove it; it is made again.") from error
 
 
-def session_of(onnx: Path, make: Callable[[Path], object]) -> Any:
+def session_of(onnx: Path, make: Callable[[Path], object], threads: int = 1) -> Any:
     """A session on the file `onnx`, which `make(onnx)` writes the first time."""
     if not onnx.is_file():
         onnx.parent.mkdir(parents=True, exist_ok=True)
         make(onnx)
-    return session(onnx)
+    return session(onnx, threads)
