@@ -79,6 +79,9 @@ def test_what_it_may_do_is_shown_and_a_no_installs_nothing(tmp_path, home, monke
     done = invoke("install", str(wheel), answer="n\n")
     assert "see the camera (advisory" in done.output
     assert isinstance(done.exception, Refused)
+    assert "state" not in done.output  # it has none yet
+    nobody = invoke("install", str(wheel), answer="")
+    assert isinstance(nobody.exception, Refused) and "--yes" in str(nobody.exception)
     assert Registry.read(home).plugins == {}
 
 
@@ -103,8 +106,11 @@ def test_what_can_not_be_installed_is_a_sentence(tmp_path, home):
     (tmp_path / "bad.whl").write_bytes(b"no zip")
     with pytest.raises(ManifestError, match="is not a wheel"):
         install.look_at(str(tmp_path / "bad.whl"), tmp_path)
-    with pytest.raises(ManifestError, match="no plugins"):
+    with pytest.raises(ManifestError, match="holds no plugin"):
         install.look_at(str(tmp_path), tmp_path)
+    for missing in (str(tmp_path / "not-there"), "not-there.whl"):
+        with pytest.raises(BadInput, match="no folder and no wheel"):
+            install.look_at(missing, tmp_path)
     with pytest.raises(BadInput, match="Clone it"):
         install.look_at("git+https://example.org/x.git", tmp_path)
     folder = write_plugin(tmp_path / "bare", "inst_bare", BODY, MANIFEST)

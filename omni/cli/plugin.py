@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 app = typer.Typer(name="plugin", help="List, install and govern plugins.", no_args_is_help=True)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
-Sources = Annotated[list[Path] | None, typer.Option("--plugin", help="A folder with a plugin to include from source.")]
+Sources = Annotated[
+    list[Path] | None,
+    typer.Option("--plugin", metavar="PATH", help="A folder with a plugin to include from source.", show_default=False),
+]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Grant what it asks for without asking.")]
 Id = Annotated[str, typer.Argument(metavar="ID", help="The plugin's id, as `omni plugin list` shows it.")]
 
@@ -79,23 +82,28 @@ def info(plugin_id: Id, as_json: AsJson = False, plugin: Sources = None) -> None
         sys.stdout.write(line + "\n")
 
 
-def describe(record: PluginRecord) -> list[str]:
-    """A plugin in lines a person reads before letting it run."""
-    lines = [f"{record.name} ({record.id}) {record.version}", f"  state        {record.state}"]
-    if record.reason:
+def describe(record: PluginRecord, *, state: bool = True) -> list[str]:
+    """A plugin in lines a person reads before letting it run; without its `state` where that is about to change."""
+    lines = [f"{record.name} ({record.id}) {record.version}"]
+    if state:
+        lines.append(f"  state        {record.state}")
+    if state and record.reason:
         lines.append(f"  why          {record.reason}")
     manifest = record.manifest
     if manifest is None:
         return lines
     enforced = "enforced" if record.isolation == "process" else "advisory: it runs in Omni's own process"
     isolation = "a process of its own" if record.isolation == "process" else "Omni's process"
+    memory = f"{manifest.resources.ram_mb} MB of memory" if manifest.resources.ram_mb else "memory: not said"
+    threads = manifest.resources.threads
+    needs = f"{memory}, {threads} thread{'' if threads == 1 else 's'}"
     models = [*manifest.models.required, *(f"{model} (optional)" for model in manifest.models.optional)]
     facts = [
         ("what", manifest.summary),
         ("licence", manifest.licence),
         ("runs in", isolation),
         ("may", f"{', '.join(manifest.permissions.sentences()) or 'nothing beyond computing'} ({enforced})"),
-        ("needs", f"{manifest.resources.ram_mb} MB of memory, {manifest.resources.threads} threads"),
+        ("needs", needs),
         ("models", ", ".join(models)),
         ("offers", ", ".join(sorted(manifest.offered()))),
         ("tools", ", ".join(tool.name for tool in manifest.tools)),
@@ -136,7 +144,10 @@ def disable(plugin_id: Id) -> None:
 
 @app.command()
 def install(
-    target: Annotated[str, typer.Argument(help="A name on the package index, a folder, a wheel, or the URL of one.")],
+    target: Annotated[
+        str,
+        typer.Argument(metavar="NAME|PATH|URL", help="A name on the package index, a folder, a wheel, a wheel's URL."),
+    ],
     isolated: Annotated[bool, typer.Option("--isolated", help="A process and an environment of its own.")] = False,
     yes: Yes = False,
 ) -> None:
@@ -176,8 +187,8 @@ def remove(plugin_id: Id, yes: Yes = False) -> None:
 
     registry = Registry.read(data_dir())
     found = find_one(plugin_id, discover((), registry.environments()))
-    if not yes and not typer.confirm(f"Remove {plugin_id}?", default=False):
-        raise Refused(f"{plugin_id} stays.", "Nothing was changed.")
+    if not yes and not agreed(f"Remove {plugin_id}?"):
+        raise Refused(f"{plugin_id} stays.", "Answer y, or add --yes.")
     take_away(found, data_dir(), _say)
     registry.forget(plugin_id)
     registry.save()
@@ -192,10 +203,19 @@ def ask(record: PluginRecord, *, yes: bool) -> None:
     """Show what a plugin asks for and costs, and ask. Raises `Refused` at a no."""
     from omni.errors import Refused
 
-    for line in describe(record):
+    for line in describe(record, state=False):
         sys.stdout.write(line + "\n")
-    if not yes and not typer.confirm("Let it?", default=False):
-        raise Refused(f"{record.id} was not allowed to run.", "Nothing was changed.")
+    if not yes and not agreed("Let it?"):
+        raise Refused(f"{record.id} was not allowed to run.", "Nothing was changed. Answer y, or add --yes.")
+
+
+def agreed(question: str) -> bool:
+    """Ask a person; nobody there is a no."""
+    try:
+        return typer.confirm(question, default=False)
+    except typer.Abort:
+        sys.stdout.write("\n")
+        return False
 
 
 def remember_grant(record: PluginRecord, *, isolated: bool | None = None, environment: str = "") -> None:

@@ -51,7 +51,13 @@ def update_template(project: Project = Path()) -> None:
 def dev(
     project: Project = Path(),
     only: Only = "",
-    port: Annotated[int, typer.Option(help="The port of the page; 0 takes a free one.", min=-1, max=65535)] = -1,
+    port: Annotated[
+        int,
+        typer.Option(
+            metavar="PORT", help="The port of the page; 0 takes a free one.", min=-1, max=65535,
+            show_default="as configured",
+        ),
+    ] = -1,
 ) -> None:
     """Run Omni with the plugin in PATH from source, and load it anew whenever a file of it is saved.
 

@@ -37,15 +37,16 @@ class Candidate:
     manifest: Manifest
 
 
-def run_pip(python: Path | str, *arguments: str) -> str:
-    """Run pip. Raises `PluginError` with the last thing it said."""
+def run_pip(python: Path | str, *arguments: str, remedy: str = "") -> str:
+    """Run pip. Raises `PluginError` with the last thing it said, and the `remedy`."""
     command = [str(python), "-m", "pip", "--disable-pip-version-check", "--no-input", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         lines = [line for line in (done.stderr + done.stdout).splitlines() if line.strip()]
         errors = [line for line in lines if line.startswith("ERROR")] or lines[-1:]
-        said = " ".join(errors[:3]).removeprefix("ERROR: ") or f"exit status {done.returncode}"
-        raise PluginError(f"pip could not do it: {said}", "`omni plugin install ... --isolated` avoids conflicts.")
+        said = "; ".join(line.removeprefix("ERROR: ").rstrip(".") for line in errors[:3])
+        remedy = remedy or "`omni plugin install ... --isolated` avoids conflicts."
+        raise PluginError(f"pip could not do it: {said or f'exit status {done.returncode}'}.", remedy)
     return done.stdout
 
 
@@ -58,7 +59,8 @@ def look_at(target: str, scratch: Path) -> Candidate:
     if path.is_dir():
         folders = plugin_folders(path)
         if len(folders) != 1:
-            raise ManifestError(f"{path} holds {len(folders) or 'no'} plugins.", f"Name a folder with one {FILE_NAME}.")
+            held = f"{len(folders)} plugins" if folders else "no plugin"
+            raise ManifestError(f"{path} holds {held}.", f"Name a folder with one {FILE_NAME}.")
         project = folders[0].parent if (folders[0].parent / "pyproject.toml").is_file() else path
         if not (project / "pyproject.toml").is_file():
             raise BadInput(f"{path} has no pyproject.toml.", f"`omni run --plugin {path}` runs it from source.")
@@ -69,7 +71,12 @@ def look_at(target: str, scratch: Path) -> Candidate:
         raise BadInput(
             f"What {target} asks for can't be known before its code runs.", "Clone it and install the folder."
         )
-    run_pip(sys.executable, "download", "--quiet", "--no-deps", "--only-binary=:all:", "-d", str(scratch), target)
+    if "://" not in target and (os.sep in target or path.suffix == ".whl"):
+        raise BadInput(f"There is no folder and no wheel {target}.", "Look at the path.")
+    run_pip(
+        sys.executable, "download", "--quiet", "--no-deps", "--only-binary=:all:", "-d", str(scratch), target,
+        remedy="Look at the name: a package index has to have a wheel of it. A folder or a wheel can be named too.",
+    )  # fmt: skip
     wheels = list(scratch.glob("*.whl"))
     if len(wheels) != 1:
         raise PluginError(f"{target} gave {len(wheels)} wheels.", "Name one plugin.")
@@ -82,7 +89,8 @@ def manifest_of_wheel(wheel: Path) -> Manifest:
         with zipfile.ZipFile(wheel) as archive:
             names = [name for name in archive.namelist() if name.count("/") == 1 and name.endswith(f"/{FILE_NAME}")]
             if len(names) != 1:
-                raise ManifestError(f"{wheel.name} holds {len(names) or 'no'} plugins.", "It is not an Omni plugin.")
+                held = f"{len(names)} plugins" if names else "no plugin"
+                raise ManifestError(f"{wheel.name} holds {held}.", "It is not an Omni plugin.")
             text = archive.read(names[0]).decode("utf-8")
     except (zipfile.BadZipFile, UnicodeDecodeError, OSError) as error:
         raise ManifestError(f"{wheel.name} is not a wheel: {error}.", "Download it again.") from None
