@@ -19,6 +19,7 @@ from typing import Any, Protocol, TypeVar
 
 from omni.capabilities import describe
 from omni.errors import CapabilityUnavailable, ConfigError, DeadlineExceeded, OmniError, PluginError, Refused
+from omni.host.admission import beyond_budget, left_out, not_ready
 from omni.host.contained import contained_panel, contained_tool
 from omni.host.deadlines import bounded
 from omni.host.discovery import Found, discover, find_one
@@ -30,7 +31,7 @@ from omni.host.manifest import Manifest
 from omni.host.providers import Provider, stray
 from omni.host.proxies import proxy_class
 from omni.host.records import PluginRecord, State
-from omni.host.registry import Registry, exceeds
+from omni.host.registry import Registry
 from omni.host.supervisor import RestartPolicy, Supervisor
 from omni.session import Session
 from omni.tools import Tool
@@ -258,38 +259,16 @@ class Host:
         )
 
     def _refusal(self, found: Found) -> str:
-        """Why a plugin may not be loaded; "" when it may. Decided on the manifest alone."""
+        """Why a plugin may not be loaded; "" when it may."""
         remembered = self.registry.plugins.get(found.id)
         if found.refusal:
             return found.refusal
-        if self.only is not None and found.id not in self.only:
+        if why := left_out(found, remembered, self.only, self.deny):
             self.supervisor.records[found.id].enabled = False
-            return "It is not among those named with --only."
-        if found.id in self.deny:
-            self.supervisor.records[found.id].enabled = False
-            return "It was denied for this run."
-        if remembered and not remembered.enabled:
-            self.supervisor.records[found.id].enabled = False
-            return f"It is disabled. `omni plugin enable {found.id}` turns it on."
-        if found.manifest and found.manifest.environment is not None and found.python is None:
-            return f"It needs an environment of its own. `omni plugin install {found.folder}` makes it."
-        granted = remembered.granted if remembered else None
-        more = exceeds(found.manifest.permissions.asked(), granted) if found.manifest and granted is not None else []
-        if more:
-            return f"It asks for more than was granted: {', '.join(more)}. `omni plugin enable {found.id}` asks again."
-        return self._beyond_budget(found)
-
-    def _beyond_budget(self, found: Found) -> str:
-        """Why a plugin's memory does not fit beside that of the loaded ones (`budgets.ram_mb`); "" when it does."""
+            return why
         budget = self.config.get("budgets.ram_mb", 0) if hasattr(self.config, "get") else 0
-        asked = found.manifest.resources.ram_mb if found.manifest else 0
         taken = sum(one.manifest.resources.ram_mb for id, one in self._loaded.items() if id != found.id)
-        if not budget or taken + asked <= budget:
-            return ""
-        return (
-            f"It asks for {asked} MB of memory and {budget - taken} of {budget} are left. "
-            "Raise `budgets.ram_mb`, or disable a plugin that you don't use."
-        )
+        return not_ready(found, remembered) or beyond_budget(found, budget, taken)
 
     def _context(self, found: Found) -> PluginContext:
         assert found.manifest is not None
