@@ -175,6 +175,7 @@ class Planner:
         """How the chooser and the arguments ask the model: at the end of this turn's prompt, under a grammar."""
 
         async def ask(instruction: str, schema: dict[str, Any]) -> str:
+            """The answer to an instruction, as JSON that fits the schema. Raises `OmniError` when a budget is spent."""
             if spent := run.spent():
                 raise OmniError(spent)
             lines = [outcome.line() for outcome in run.outcomes]
