@@ -1,4 +1,4 @@
-"""Goes on for seconds after it was cancelled."""
+"""Goes on for a second after it was cancelled."""
 
 import asyncio
 
@@ -11,7 +11,7 @@ class Vectors(Unbroken):
         try:
             await asyncio.sleep(0.05)
         except asyncio.CancelledError:
-            await asyncio.sleep(3)
+            await asyncio.sleep(1)
         return await super().embed_text(texts)
 
 
