@@ -49,21 +49,24 @@ class Matrix:
     def __len__(self) -> int:
         return len(self.ids) + (len(self.large.ids) if self.large is not None else 0)
 
-    def scores(self, query: np.ndarray, raw: bool = False) -> tuple[np.ndarray, np.ndarray]:
-        """(ids ascending, standardised scores) of all photos, or of an index's candidates and the newest photos.
+    def scores(self, query: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(ids ascending, standardised scores) of all photos, or of an index's candidates and the newest photos."""
+        ids, above, deviation = self.above(query)
+        return ids, above / deviation
 
-        `raw` scores are above the mean, too, but not divided by the deviation: 0.2 is 0.2 more of a cosine.
-        """
+    def above(self, query: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+        """The same as (ids, cosines above the mean photo's, their standard deviation)."""
         query = np.asarray(query, np.float32)
         newest = self.rows @ query if len(self.ids) else np.zeros(0, np.float32)
         if self.large is None:
-            return self.ids, newest - newest.mean() if raw and len(newest) else standardise(newest)
+            if not len(newest):
+                return self.ids, newest, 1.0
+            return self.ids, newest - newest.mean(), max(float(newest.std()), 1e-6)
         sample = self.large.sample(SAMPLE) @ query
-        mean, deviation = float(sample.mean()), 1.0 if raw else max(float(sample.std()), 1e-6)
         found, scores = self.large.search(query, CANDIDATES)
         order = np.argsort(found)
         ids, values = np.concatenate([found[order], self.ids]), np.concatenate([scores[order], newest])
-        return ids, ((values - mean) / deviation).astype(np.float32)
+        return ids, (values - sample.mean()).astype(np.float32), max(float(sample.std()), 1e-6)
 
     def of(self, photo: int) -> np.ndarray | None:
         """The vector of one photo."""

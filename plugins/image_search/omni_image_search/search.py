@@ -48,6 +48,24 @@ class Found:
     best: float = 0.0  #: the score of the best one, whether or not it was good enough
 
 
+@dataclass(frozen=True, slots=True)
+class _Views:
+    """Of each photo [n]: `meaning` in standard deviations, `spelled` for words in common (0: none), and how much
+    `nearer` than the mean photo its text vector is to the question, where there is one.
+    """
+
+    meaning: np.ndarray
+    spelled: np.ndarray
+    nearer: np.ndarray | None
+
+    def fits(self) -> np.ndarray | None:
+        """[n] whether a photo has to do with the question at all; None where there is no measured line for that.
+
+        Standard deviations can't tell: in every gallery some photo is three of them above the mean.
+        """
+        return None if self.nearer is None else (self.nearer >= FITS) | (self.spelled >= SPELLED)
+
+
 class Searcher:
     """Searches one store. One search at a time; what is in memory follows the store."""
 
@@ -73,18 +91,18 @@ class Searcher:
             why: dict[str, np.ndarray] = {}
             fits: np.ndarray | None = None
             if text:
-                meaning, spelled = await self._by_text(text, ids)
-                total += meaning + np.minimum(WORDS * spelled, RAREST)
-                why |= {"meaning": meaning, "words": spelled}
-                fits = await self._fits(text, ids, spelled)
+                views = await self._by_text(text, ids)
+                total += views.meaning + np.minimum(WORDS * views.spelled, RAREST)
+                why |= {"meaning": views.meaning, "words": views.spelled}
+                fits = views.fits()
             for like in query.like:
                 alike = await self._by_image(like, ids)
                 total += LIKE * alike
                 why["looks alike"] = alike
             for unwanted in query.minus:
-                meaning, spelled = await self._by_text(unwanted, ids)
-                total -= MINUS * np.maximum(meaning, 0)
-                total[spelled > 0] = -np.inf  # it is said to be in the picture
+                views = await self._by_text(unwanted, ids)
+                total -= MINUS * np.maximum(views.meaning, 0)
+                total[views.spelled > 0] = -np.inf  # it is said to be in the picture
             for one in query.like:
                 if isinstance(one, int):
                     total[ids == one] = -np.inf
@@ -92,16 +110,15 @@ class Searcher:
 
     # -- views of a photo ------------------------------------------------------------------------
 
-    async def _by_text(self, text: str, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """([n] by meaning in standard deviations, [n] by words, 0 for no word in common)."""
+    async def _by_text(self, text: str, ids: np.ndarray) -> _Views:
+        """What the photos have to do with a text."""
         vectors: dict[str, np.ndarray] = {}
         weights: dict[str, float] = {}
         for weights in BY_TEXT:
             vectors = await self._vectors(text, weights)
             if vectors:
                 break
-        meaning = await asyncio.to_thread(self._meaning, vectors, weights, ids)
-        return meaning, await asyncio.to_thread(self._spelled, text, ids)
+        return await asyncio.to_thread(self._views, text, vectors, weights, ids)
 
     async def _vectors(self, text: str, spaces: Iterable[str]) -> dict[str, np.ndarray]:
         """The question in those of the spaces that the index has vectors in."""
@@ -115,49 +132,31 @@ class Searcher:
                         vectors[space] = vector
         return vectors
 
-    async def _fits(self, text: str, ids: np.ndarray, spelled: np.ndarray) -> np.ndarray | None:
-        """[n] whether a photo has to do with the question at all; None where there is no measured line for that.
-
-        Standard deviations can't tell: in every gallery some photo is three of them above the mean.
-        """
-        if "image-text" in self._matrices or "text" not in self._matrices:
-            return None
-        vectors = await self._vectors(text, ("text",))
-        if not vectors:
-            return None
-        nearer = _onto(ids, *await asyncio.to_thread(self._matrices["text"].scores, vectors["text"], True))
-        return (nearer >= FITS) | (spelled >= SPELLED)
-
-    def _meaning(self, vectors: dict[str, np.ndarray], weights: dict[str, float], ids: np.ndarray) -> np.ndarray:
-        """[n] the spaces' scores, and what was fitted to the person's captions, added up."""
-        scores = np.zeros(len(ids), np.float32)
+    def _views(self, text: str, vectors: dict[str, np.ndarray], weights: dict[str, float], ids: np.ndarray) -> _Views:
+        """The spaces' scores, and what was fitted to the person's captions, added up; and full text."""
+        meaning, nearer = np.zeros(len(ids), np.float32), None
         for space, vector in vectors.items():
-            matrix = self._matrices[space]
-            scores += weights[space] * _onto(ids, *matrix.scores(vector))
-        scores = standardise(scores)
+            known, above, deviation = self._matrices[space].above(vector)
+            above = _onto(ids, known, above)
+            meaning += weights[space] / deviation * above
+            if space == "text" and "image-text" not in self._matrices:
+                nearer = above
+        meaning = standardise(meaning)
         features = self._matrices.get("image-features")
-        fits = self._head is not None and features is not None and features.large is None and "text" in vectors
-        if not fits or self._matrices["text"].large is not None:
-            return scores
-        fitted = self._head.scores(features, self._matrices["text"], vectors["text"])
-        return standardise(_onto(ids, features.ids, standardise(fitted)) + self._head.plain * scores)
+        fitted = self._head is not None and features is not None and features.large is None and "text" in vectors
+        if fitted and self._matrices["text"].large is None:
+            learned = standardise(self._head.scores(features, self._matrices["text"], vectors["text"]))
+            meaning = standardise(_onto(ids, features.ids, learned) + self._head.plain * meaning)
+        return _Views(meaning, self._spelled(text, ids), nearer)
 
     def _spelled(self, text: str, ids: np.ndarray) -> np.ndarray:
         """BM25 over what was seen, read, written and named; 0 without a word in common."""
-        found = np.zeros(len(ids), np.float32)
         if not (asked := full_text(text)):
-            return found
-        rows = self._store.rows(
-            "SELECT rowid, -bm25(texts, ?, ?, ?, ?) AS score FROM texts WHERE texts MATCH ?"
-            " ORDER BY score DESC LIMIT 20000",
-            (*COLUMNS, asked),
-        )
-        if rows:
-            known = np.asarray([row[0] for row in rows], np.int64)
-            scores = np.asarray([row[1] for row in rows], np.float32)
-            order = np.argsort(known)
-            found = _onto(ids, known[order], np.maximum(scores, 1e-3)[order])
-        return np.maximum(found, 0.0)
+            return np.zeros(len(ids), np.float32)
+        rows = self._store.rows("SELECT rowid, -bm25(texts, ?, ?, ?, ?) FROM texts WHERE texts MATCH ?",
+                                (*COLUMNS, asked))  # in the order of their ids  # fmt: skip
+        found = np.array(rows, np.float64).reshape(len(rows), 2)
+        return _onto(ids, found[:, 0].astype(np.int64), np.maximum(found[:, 1], 1e-3))
 
     async def _by_image(self, like: bytes | int, ids: np.ndarray) -> np.ndarray:
         """[n] how much the photos look like one, in standard deviations."""
