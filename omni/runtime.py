@@ -70,14 +70,18 @@ class Runtime:
             ("language", ChatModel, {}),
             ("meaning", Embedder, {"space": "text"}),
         ]
-        missing: list[str] = []
-        for name, capability, features in wanted:
-            progress(name)
+
+        async def open_one(name: str, capability: type, features: dict[str, Any]) -> str:
+            """What is missing, as a sentence; empty when it is there."""
             try:
                 await self.host.get(capability, **features).open()
             except OmniError as error:
-                missing.append(f"{name}: {error}")
-        return missing
+                return f"{name}: {error}"
+            progress(name)
+            return ""
+
+        # Side by side: the language model loads in a process of its own and waits for the disk most of the time.
+        return [sentence for sentence in await asyncio.gather(*(open_one(*one) for one in wanted)) if sentence]
 
     async def open_session(self, settings: dict[str, Any] | None = None) -> Conversation:
         """A new session with its stages running. Raises `Busy` when there are too many."""

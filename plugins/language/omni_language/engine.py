@@ -104,8 +104,9 @@ class LlamaServer:
             )
         self._client = httpx.AsyncClient(
             # A connection each: the server closes idle ones after 5 s, just when the next request may use them.
+            # No TLS on a private socket, and reading the machine's certificates would take a tenth of a second.
             transport=httpx.AsyncHTTPTransport(
-                uds=host if unix else None, limits=httpx.Limits(max_keepalive_connections=0)
+                uds=host if unix else None, verify=False, limits=httpx.Limits(max_keepalive_connections=0)
             ),
             base_url="http://llama" if unix else f"http://127.0.0.1:{port}",
             headers={"Authorization": f"Bearer {key}"},
