@@ -36,6 +36,7 @@ class Address:
 
     port: int
     token: str
+    pid: int = 0  #: of the process that serves it
 
     @property
     def socket(self) -> str:
@@ -241,7 +242,7 @@ async def running_omni() -> AsyncIterator[Address]:
                 async for line in process.stdout:
                     lines.append(line.decode().rstrip())
                     if match := re.search(r"http://[^:]+:(\d+)/#token=(\S+)", lines[-1]):
-                        address = Address(int(match[1]), match[2])
+                        address = Address(int(match[1]), match[2], process.pid)
                     if lines[-1].startswith("Ready"):
                         break
             if address is None:
