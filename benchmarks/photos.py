@@ -1,9 +1,9 @@
 """Does a caption find its photo, how fast are photos taken in, and how fast is a search among a million?
 
 The photos are indexed by the real thing, from their files; every caption is then a question. Half of the photos chose
-what could be chosen (temperature, weights); the figures are those of the other half and, as `all_*`, of all together.
-Baselines: the plain convex combination of label embeddings, full text over the labels, chance. Control: captions
-shuffled.
+what could be chosen (views, weights, temperature); the figures are those of the other half and, as `all_*`, of all
+together. Baselines: the plain convex combination of label embeddings, full text over the labels, chance. Control:
+captions shuffled. Whether "nothing fits" is said rightly is asked with 40 questions, its line was set with 60 others.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from typing import Any
 import numpy as np
 from card import Card, arguments
 from omni_image_search import tune
+from omni_image_search.decoding import decode
+from omni_image_search.features import BY_TEXT
 from omni_image_search.large import LargeIndex
 from omni_image_search.library import Library
 from omni_image_search.matrix import Matrix
@@ -27,13 +29,32 @@ from omni_image_search.query import Query, full_text
 from omni_image_search.records import Photo
 from omni_image_search.search import Searcher
 from omni_image_search.store import Store
+from omni_vision import images, labels, objects
+from omni_vision.detectors import Detectors
 
 from omni.capabilities import Embedder
 from omni.catalogue.store import ModelStore
 from omni.config import load_config
 from omni.host.host import Host
 
-#: Everyday questions that no photo of the folder answers, and some that several do: for the cut-off.
+#: Everyday questions that no photo of the folder answers, and some that several do: those that set the line.
+CHOSE_ABSENT = (
+    "a kangaroo", "a helicopter in the sky", "a windmill", "a snake on a branch", "an owl at night", "a passport",
+    "a bar chart", "an x-ray of a hand", "a tiger", "a polar bear", "a refrigerator", "a toothbrush",
+    "a laptop on a desk", "a castle on a hill", "a receipt from a shop", "a cactus in the desert", "a wedding cake",
+    "a violin", "a screenshot of a program", "a washing machine", "a satellite", "a rhinoceros", "a parrot in a cage",
+    "a library full of books", "a sewing machine", "a vase of tulips", "a hamburger", "a map of a city", "a shark",
+    "the pyramids",
+)  # fmt: skip
+CHOSE_PRESENT = (
+    "a dog jumping over a hurdle", "a man fishing", "a horse", "a crowd of people", "a boat on a lake",
+    "a tent in the mountains", "a waterfall", "a skier", "a person playing guitar", "a soccer game", "a brown dog",
+    "a girl on the beach", "a boy with a ball", "a woman with sunglasses", "a child eating", "a baby", "a bird flying",
+    "a cat", "people at a table", "a red car", "a train", "a tennis player", "an umbrella", "two men in a street",
+    "a white dog in the snow", "a man climbing", "kids playing in a fountain", "a wakeboarder", "a group of hikers",
+    "a man with a beard",
+)  # fmt: skip
+#: And those that judge it.
 ABSENT = (
     "a chest x-ray", "a spreadsheet with sales figures", "the surface of the moon", "a giraffe eating leaves",
     "an airplane cockpit", "a microwave oven", "a plate of sushi", "a submarine", "a zebra", "a penguin colony",
@@ -101,7 +122,7 @@ class Gallery:
 
     def shipped(self, asked: np.ndarray, photos: np.ndarray) -> np.ndarray:
         """What the search adds up, without full text."""
-        return standard(self.scores("labels", asked, photos)) + 0.5 * standard(self.scores("text", asked, photos))
+        return sum(weight * standard(self.scores(space, asked, photos)) for space, weight in BY_TEXT[-1].items())
 
     def fit(self, photos: np.ndarray, penalty: float) -> tune.Head:
         """The person's captions of these photos, learned."""
@@ -128,10 +149,36 @@ def by_labels(store: Store, gallery: Gallery, asked: np.ndarray, photos: np.ndar
     return scores
 
 
-async def quality(card: Card, host: Host, store: Store, said: dict[str, list[str]], seed: int) -> None:
+async def plain_conse(host: Host, detectors: Detectors, files: list[Path]) -> np.ndarray:
+    """[photos, 384] the method as published: the names of the 50 likeliest labels of the middle, weighed by their
+    probabilities, and those of the objects seen, at half the weight.
+    """
+    embed = host.get(Embedder, space="text", model="minilm-l6").embed_text
+    names = await embed([f"a photo of a {name}" for name in labels.names()])
+    things = await embed([f"a photo of a {name}" for name in objects.names()])
+    rows = []
+    for file in files:
+        picture = images.decode(decode(str(file)).preview)
+        seen = await detectors.look(picture, closely=False, spread=False)
+        best = np.argsort(-seen.labels)[:50]
+        row = unit(seen.labels[best] @ names[best])
+        presence = np.where(seen.presence >= 0.2, seen.presence, 0.0)
+        rows.append(unit(row + 0.5 * unit(presence @ things)))
+    return np.stack(rows)
+
+
+def unit(vector: np.ndarray) -> np.ndarray:
+    """Of length 1, or 0."""
+    return vector / max(float(np.linalg.norm(vector)), 1e-12)
+
+
+async def quality(
+    card: Card, host: Host, store: Store, said: dict[str, list[str]], detectors: Detectors, data: Path, seed: int
+) -> None:
     """Recall on the half that chose nothing, and the gain of tuning on held-out halves."""
     gallery = Gallery(store, said)
     await gallery.ask(host)
+    conse = await plain_conse(host, detectors, [data / name for name in gallery.names])
     count = len(gallery.photos)
     order = np.random.default_rng(seed).permutation(count)
     chose, kept = np.sort(order[: count // 2]), np.sort(order[count // 2 :])
@@ -141,8 +188,9 @@ async def quality(card: Card, host: Host, store: Store, said: dict[str, list[str
     methods = {
         "chance": {f"recall@{k}": k / len(kept) for k in (1, 5, 10)},
         "full text over labels": recall(by_labels(store, gallery, asked, kept), right),
-        "ConSE (one vector)": recall(gallery.scores("text", asked, kept), right),
-        "label space": recall(gallery.scores("labels", asked, kept), right),
+        "plain ConSE": recall(gallery.asked["text"][asked] @ conse[kept].T, right),
+        "one vector of meaning": recall(gallery.scores("text", asked, kept), right),
+        "labels and colours": recall(gallery.scores("labels", asked, kept), right),
         "both, as shipped": recall(gallery.shipped(asked, kept), right),
         "as shipped, shuffled captions": recall(gallery.shipped(asked, kept), shuffled),
     }
@@ -158,17 +206,15 @@ async def quality(card: Card, host: Host, store: Store, said: dict[str, list[str
         [[n, *(m[k] for k in keys)] for n, m in methods.items()],
     )
     whole = recall(gallery.shipped(*(gallery.part(everything)[0], everything)), gallery.part(everything)[1])
-    plain = recall(gallery.scores("text", gallery.part(everything)[0], everything), gallery.part(everything)[1])
+    plain = recall(gallery.asked["text"] @ conse.T, gallery.of)
     card.table(
         f"Among all {count}",
         ["method", *keys],
-        [["ConSE", *(plain[k] for k in keys)], ["as shipped", *(whole[k] for k in keys)]],
+        [["plain ConSE", *(plain[k] for k in keys)], ["as shipped", *(whole[k] for k in keys)]],
     )
     card.figures |= methods["both, as shipped"] | {f"all_{k}": v for k, v in whole.items()}
     card.figures |= {f"tuned_{k}": float(np.mean([gain[k] for gain in gains])) for k in keys}
-    card.baseline |= methods["ConSE (one vector)"] | {
-        f"labels_{k}": v for k, v in methods["full text over labels"].items()
-    }
+    card.baseline |= methods["plain ConSE"] | {f"labels_{k}": v for k, v in methods["full text over labels"].items()}
     card.baseline |= {f"chance_{k}": v for k, v in methods["chance"].items()} | {
         f"all_{k}": v for k, v in plain.items()
     }
@@ -189,11 +235,16 @@ async def through_the_index(card: Card, library: Library, said: dict[str, list[s
         ranks.append(names.index(name) if name in names else 10)
     for k in (1, 5, 10):
         card.figures[f"search_recall@{k}"] = float((np.array(ranks) < k).mean())
-    absent = [len((await library.search(Query(text, limit=20))).hits) for text in ABSENT]
-    present = [len((await library.search(Query(text, limit=20))).hits) for text in PRESENT]
+    refused = {}
+    for name, asked in (
+        ("absent", ABSENT), ("present", PRESENT), ("chose_absent", CHOSE_ABSENT), ("chose_present", CHOSE_PRESENT)
+    ):  # fmt: skip
+        refused[name] = float(np.mean([not (await library.search(Query(text, limit=20))).hits for text in asked]))
     card.figures |= {
-        "absent_refused": float(np.mean([count == 0 for count in absent])),
-        "present_answered": float(np.mean([count > 0 for count in present])),
+        "absent_refused": refused["absent"],
+        "present_answered": 1 - refused["present"],
+        "chose_absent_refused": refused["chose_absent"],
+        "chose_present_answered": 1 - refused["chose_present"],
         "search_all_p95_ms": float(np.percentile(seconds, 95)) * 1e3,
     }
     print(f"\nThrough the whole search, {len(chosen)} captions: " + ", ".join(
@@ -300,7 +351,13 @@ async def run(card: Card, args: Any, folder: Path) -> None:
         summary = await library.index(photos, remember=False)
         card.figures["images_per_s"] = summary.added / summary.seconds
         print(f"{summary.sentence()}")
-        await quality(card, host, library.store, said, args.seed)
+        store = ModelStore.from_config(config)
+        folders = [await store.path(model) for model in ("efficientnet-lite0", "everyday-vision")]
+        detectors = Detectors(*folders, folder / "data" / "plain")
+        try:
+            await quality(card, host, library.store, said, detectors, args.data, args.seed)
+        finally:
+            detectors.close()
         await through_the_index(card, library, said, args.seed, 100 if args.quick else 500)
         await at_ten_thousand(card, host, folder / "ten", args.seed)
         p50, p95 = card.figures["search_p50_ms"], card.figures["search_p95_ms"]
@@ -322,11 +379,11 @@ def main() -> int:
         asyncio.run(run(card, args, folder))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    card.notes.append("The line below which nothing fits was chosen on the same 40 questions that judge it here.")
     card.notes.append("The million vectors are made up: 2,000 centres, one space of 384 dimensions.")
-    card.expect("recall@1", ">=", 0.1)
-    card.expect("recall@10", ">=", 0.4)
-    card.expect("tuned_recall@10", ">=", 0.55)
+    card.expect("recall@1", ">=", 0.13)
+    card.expect("recall@10", ">=", 0.5)
+    card.expect("tuned_recall@10", ">=", 0.6)
+    card.expect("present_answered", ">=", 0.9)
     card.expect("images_per_s", ">=", 4)
     card.expect("search_p95_ms", "<=", 100)
     card.expect("million_p95_ms", "<=", 100)

@@ -9,6 +9,7 @@ from omni_image_search.store import Store
 
 EXACT = 300_000  #: photos up to which every vector is compared
 CANDIDATES = 1000  #: photos an index gives for a question; the others count as usual ones
+NEAR = 2.0  #: a component of a question counts if it is at least exp(-2) of the largest
 SAMPLE = 20_000  #: photos the mean and the deviation are taken from where not all are compared
 
 
@@ -67,6 +68,17 @@ class Matrix:
         order = np.argsort(found)
         ids, values = np.concatenate([found[order], self.ids]), np.concatenate([scores[order], newest])
         return ids, (values - sample.mean()).astype(np.float32), max(float(sample.std()), 1e-6)
+
+    def shown(self, query: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+        """(ids, how much the photo shows of the one thing asked for that it shows most), in a space whose components
+        are things; those count that are about as near to the question as the nearest. None for an index's candidates.
+        """
+        if self.large is not None:
+            return None
+        share = np.maximum(query, 1e-12) / max(float(query.max()), 1e-12)
+        asked = 1.0 + np.log(share) / NEAR
+        about = np.flatnonzero(asked > 0)
+        return self.ids, (self.rows[:, about] * asked[about]).max(axis=1) if len(self.ids) else self.ids * 0.0
 
     def of(self, photo: int) -> np.ndarray | None:
         """The vector of one photo."""

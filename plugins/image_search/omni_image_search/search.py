@@ -30,7 +30,9 @@ COLUMNS = (0.05, 1.0, 2.0, 1.0)  #: seen (the vectors know that already), read, 
 RAREST = 5.0  #: full text counts no more than this
 MINUS = 0.6  #: weight of what is to be left out
 LIKE = 1.0
-FITS = 0.19  #: with "auto", how much nearer to the question than the mean photo a photo's text vector must be,
+SHOWS = 0.17  #: with "auto", how much of what is asked for the labels must see in some photo,
+SHARE = 0.5  #: and how much nearer to the question than the mean photo the others must be, as a share of the nearest;
+FITS = 0.19  #: where there are no labels, how much nearer any must be in the text space;
 SPELLED = 0.5  #: or how much full text it must have in common,
 CUT = 3.0  #: or, where there is no text space, how many standard deviations above the mean it must be
 SPREAD = 3.0  #: and how far below the best one it may be
@@ -50,20 +52,27 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class _Views:
-    """Of each photo [n]: `meaning` in standard deviations, `spelled` for words in common (0: none), and how much
-    `nearer` than the mean photo its text vector is to the question, where there is one.
+    """Of each photo [n]: `meaning` in standard deviations, `spelled` for words in common (0: none), how much
+    `nearer` than the mean photo its text vector is to the question, and how much of it is `shown`; None where unknown.
     """
 
     meaning: np.ndarray
     spelled: np.ndarray
     nearer: np.ndarray | None
+    shown: np.ndarray | None
 
     def fits(self) -> np.ndarray | None:
         """[n] whether a photo has to do with the question at all; None where there is no measured line for that.
 
-        Standard deviations can't tell: in every gallery some photo is three of them above the mean.
+        Standard deviations can't tell: in every gallery some photo is three of them above the mean. What can is
+        whether anything that is called about like what was asked for is seen in any photo.
         """
-        return None if self.nearer is None else (self.nearer >= FITS) | (self.spelled >= SPELLED)
+        if self.nearer is None:
+            return None
+        if self.shown is None:
+            return (self.nearer >= FITS) | (self.spelled >= SPELLED)
+        there = bool((self.shown >= SHOWS).any())
+        return (there & (self.nearer >= SHARE * self.nearer.max())) | (self.spelled >= SPELLED)
 
 
 class Searcher:
@@ -118,21 +127,25 @@ class Searcher:
             vectors = await self._vectors(text, weights)
             if vectors:
                 break
-        return await asyncio.to_thread(self._views, text, vectors, weights, ids)
+        things = (await self._vectors(text, ("labels",), plain=True)).get("labels") if "labels" in vectors else None
+        return await asyncio.to_thread(self._views, text, vectors, weights, things, ids)
 
-    async def _vectors(self, text: str, spaces: Iterable[str]) -> dict[str, np.ndarray]:
-        """The question in those of the spaces that the index has vectors in."""
+    async def _vectors(self, text: str, spaces: Iterable[str], plain: bool = False) -> dict[str, np.ndarray]:
+        """The question in those of the spaces that the index has vectors in; `plain` leaves out how things look."""
         vectors = {}
         for space in spaces:
             if space in self._matrices:
                 with contextlib.suppress(CapabilityUnavailable, ModelError):
                     embedder = self._host.get(Embedder, **SPACES[space])
-                    vector = (await embedder.embed_text([text], query=True))[0]
+                    vector = (await embedder.embed_text([text], query=not plain))[0]
                     if len(vector) == self._matrices[space].length:  # else the index is from before these models
                         vectors[space] = vector
         return vectors
 
-    def _views(self, text: str, vectors: dict[str, np.ndarray], weights: dict[str, float], ids: np.ndarray) -> _Views:
+    def _views(
+        self, text: str, vectors: dict[str, np.ndarray], weights: dict[str, float], things: np.ndarray | None,
+        ids: np.ndarray,
+    ) -> _Views:  # fmt: skip
         """The spaces' scores, and what was fitted to the person's captions, added up; and full text."""
         meaning, nearer = np.zeros(len(ids), np.float32), None
         for space, vector in vectors.items():
@@ -147,7 +160,8 @@ class Searcher:
         if fitted and self._matrices["text"].large is None:
             learned = standardise(self._head.scores(features, self._matrices["text"], vectors["text"]))
             meaning = standardise(_onto(ids, features.ids, learned) + self._head.plain * meaning)
-        return _Views(meaning, self._spelled(text, ids), nearer)
+        shown = self._matrices["labels"].shown(things) if things is not None else None
+        return _Views(meaning, self._spelled(text, ids), nearer, None if shown is None else _onto(ids, *shown))
 
     def _spelled(self, text: str, ids: np.ndarray) -> np.ndarray:
         """BM25 over what was seen, read, written and named; 0 without a word in common."""

@@ -45,11 +45,13 @@ class LabelSpace:
         self._vocabulary.forget()
 
     async def embed_text(self, texts: Sequence[str], *, query: bool = False) -> NDArray[np.float32]:
-        """[n, 1092], rows of length 1."""
+        """[n, 1092], rows of length 1. Colours count in a `query` alone: what a thing *is* has none."""
         names = np.concatenate(await self._vocabulary.vectors())
         asked = nearest(await self._vocabulary.embedder.embed_text(texts, query=query), names)
-        colours = np.array([coloured(text) for text in texts], np.float32).reshape(len(texts), len(NAMES))
-        return _unit(np.hstack([asked, colours]))
+        called = np.zeros((len(texts), len(NAMES)), np.float32)
+        for row, text in zip(called, texts if query else (), strict=False):
+            row[:] = coloured(text)
+        return _unit(np.hstack([asked, called]))
 
     async def embed_images(self, images: Sequence[bytes]) -> NDArray[np.float32]:
         """[n, 1092], rows of length 1. Raises `BadInput` when one is no image."""

@@ -48,9 +48,10 @@ async def test_a_colour_that_is_named_decides_between_two_alike():
     space = LabelSpace(Vocabulary(FakeHost((Embedder, Words(dimension=2048)))), spread)
     red, blue = colours.NAMES.index("red"), colours.NAMES.index("blue")
     rows = await space.embed_images([bytes([1, 1, red]), bytes([1, 1, blue])])
-    asked = await space.embed_text(["a red bicycle", "a blue bicycle", "a bicycle"])
+    asked = await space.embed_text(["a red bicycle", "a blue bicycle", "a bicycle"], query=True)
     near = rows @ asked.T
     assert near[0, 0] > near[1, 0] + 0.1 and near[1, 1] > near[0, 1] + 0.1 and near[0, 2] == pytest.approx(near[1, 2])
+    assert np.allclose(*(await space.embed_text(["a red bicycle", "a blue bicycle"]))[:, -12:])
     assert coloured("grey and Gray")[colours.NAMES.index("grey")] == 1 and not coloured("predictable").any()
 
 
