@@ -38,7 +38,7 @@ SLACK_S = 1.5
 SAID = (0.30, 0.70)
 #: By space, of pictures: what a cosine is usually, and how far above it counts, from a little to certainly.
 #: (Some questions are near to every picture: so each is compared with the middle of all key frames.)
-SHOWN = {"text": (0.50, 0.04, 0.24), "image-text": (0.20, 0.02, 0.10)}
+SHOWN = {"text": (0.08, 0.10, 0.40), "image-text": (0.20, 0.02, 0.10)}
 #: So many key frames have a middle worth the name.
 ENOUGH = 8
 
