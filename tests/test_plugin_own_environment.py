@@ -18,6 +18,7 @@ from omni.bus import Overflow
 from omni.events import Custom, SessionClosed, VideoFrame
 from omni.host.discovery import discover
 from omni.host.host import Host
+from omni.host.overview import overview
 from omni.host.registry import Registry
 from omni.host.scaffold import create
 from omni.session import Session
@@ -42,6 +43,8 @@ async def test_from_source_it_is_refused_with_the_command_that_installs_it(proje
     record = next(one for one in host.plugins() if one.id == "presence")
     await host.stop()
     assert record.state == "refused" and "omni plugin install" in record.reason
+    (listed,) = [one for one in overview(tmp_path / "data2", [project]) if one.id == "presence"]
+    assert (listed.state, listed.reason) == (record.state, record.reason)
     assert record.manifest.environment.requirements == ("mediapipe==0.10.21", "numpy<2")
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from omni.host.admission import not_ready
 from omni.host.discovery import discover
 from omni.host.records import PluginRecord
-from omni.host.registry import Registry, exceeds
+from omni.host.registry import Registry
 
 
 def overview(data_dir: Path, sources: Iterable[Path] = ()) -> list[PluginRecord]:
@@ -22,19 +23,16 @@ def overview(data_dir: Path, sources: Iterable[Path] = ()) -> list[PluginRecord]
             record.enabled, record.confined_by = remembered.enabled, tuple(remembered.confined_by)
             if remembered.isolated:
                 record.isolation = "process"
-            more = []
-            if found.manifest and remembered.granted is not None:
-                more = exceeds(found.manifest.permissions.asked(), remembered.granted)
             if found.refusal:
                 pass
             elif not remembered.enabled:
                 record.state, record.reason = "refused", "It is disabled."
-            elif more:
-                record.state, record.reason = "refused", f"It asks for more than was granted: {', '.join(more)}."
             elif remembered.state and remembered.version == record.version:
                 record.state, record.reason = remembered.state, remembered.reason
                 if record.state == "refused":  # what refused it then does not hold now
                     record.state, record.reason = "found", ""
+        if record.enabled and not found.refusal and (why := not_ready(found, remembered)):
+            record.state, record.reason = "refused", why
         records.append(record)
     for plugin, entry in registry.plugins.items():
         if entry.tier:  # reached in the last run, not installed here
