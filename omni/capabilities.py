@@ -1,8 +1,8 @@
 """The Protocols a plugin can offer: the data plane, all async.
 
 A capability is found with `host.get(Transcriber)`, or with features: `host.get(Embedder,
-space="text")`. Implementations own one worker each (a thread where the library releases the GIL,
-a process where it does not), so no call blocks the loop. Every implementation has `open` (load;
+space="text")`. Implementations own one worker each (a thread, `omni.worker.Worker`, where the library
+releases the GIL, a process where it does not), so no call blocks the loop. Every implementation has `open` (load;
 called once, before first use) and `close` (idempotent). Cancelling a call frees its worker soon.
 
 Audio given to and taken from a capability is float32, mono, in -1..1.
