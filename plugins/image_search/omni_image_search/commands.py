@@ -143,7 +143,8 @@ def problems(place: Folder = None, as_json: Json = False) -> None:
     else:
         for problem in found:
             typer.echo(f"{problem.path}\n  {problem.what} {problem.remedy}")
-        typer.echo(f"{len(found)} files could not be indexed." if found else "Everything could be indexed.")
+        many = "1 file" if len(found) == 1 else f"{len(found)} files"
+        typer.echo(f"{many} could not be indexed." if found else "Everything could be indexed.")
     if found:
         raise typer.Exit(4)
 
@@ -196,7 +197,7 @@ def forget(
 ) -> None:
     """Drop what the index knows of a folder or a file. The photos themselves are not touched."""
     count, _ = _with(place, lambda library: asyncio.to_thread(library.forget, folder))
-    typer.echo(f"{count} files are forgotten.")
+    typer.echo("1 file is forgotten." if count == 1 else f"{count} files are forgotten.")
 
 
 def _with(place: Path | None, use: Callable[[Library], Awaitable[T]], only: tuple[str, ...] = ()) -> tuple[T, Library]:

@@ -113,8 +113,15 @@ def in_words(regions: tuple[Region, ...]) -> str:
     counted = Counter(r.text for r in regions if r.kind == "object" and r.confidence >= _SURE["object"])
     faces = sum(r.kind == "face" for r in regions)
     labels = [r.text for r in regions if r.kind == "label" and r.confidence >= _SURE["label"]]
-    things = [name if number == 1 else f"{number} {name}s" for name, number in counted.items()]
+    things = [name if number == 1 else f"{number} {plural(name)}" for name, number in counted.items()]
     return ", ".join(dict.fromkeys([*things, *labels, *([f"{faces} face{'s' * (faces > 1)}"] if faces else [])]))
+
+
+def plural(name: str) -> str:
+    """Of the things a detector knows: "people", "buses", "sheep"."""
+    known = {"person": "people", "knife": "knives", "sheep": "sheep", "skis": "skis", "scissors": "scissors",
+             "mouse": "mice"}  # fmt: skip
+    return known.get(name) or f"{name}{'es' if name.endswith(('s', 'x', 'ch', 'sh')) else 's'}"
 
 
 def _blank() -> bytes:

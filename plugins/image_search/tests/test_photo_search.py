@@ -10,18 +10,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 from omni_image_search.duplicates import groups
-from omni_image_search.features import Eyes
+from omni_image_search.features import Eyes, in_words
 from omni_image_search.languages import foreign
 from omni_image_search.library import Library
 from omni_image_search.query import Query, full_text, moment
+from omni_image_search.records import Photo
 from omni_image_search.scan import Indexer
+from omni_image_search.search import Searcher
 from omni_image_search.store import Store
 from photo_fakes import album, host, paint
 from PIL import Image
 
-from omni.capabilities import ChatModel
+from omni.capabilities import ChatModel, Embedder, Region
 from omni.errors import BadInput
-from omni.testing import ScriptedChat
+from omni.testing import FakeHost, ScriptedChat
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +81,37 @@ async def test_nothing_that_fits_is_an_answer(library):
     assert found.hits == () and "Nothing here fits" in found.note
     anyway = await library.search(Query("submarine engine room", min_score=None, limit=3))
     assert len(anyway.hits) == 3
+
+
+async def test_nothing_fits_when_what_is_called_alike_is_seen_nowhere(tmp_path):
+    store = Store(tmp_path)  # of four things: a dog, a wolf, a piano, a car
+    seen = np.array([[0.9, 0.4, 0, 0.1], [0, 0.05, 0.02, 1.0], [0.1, 0, 0, 1.0]] * 5, np.float32)
+    with store.transaction() as db:
+        for number, row in enumerate(seen):
+            photo = Photo(f"{number:064x}", 1, 1, "JPEG", 1, number, None, None, "", "", "", "", "", b"")
+            vectors = {"labels": row, "text": row / np.linalg.norm(row)}
+            store.link(db, f"/{number}", store.add_photo(db, photo, vectors), 1, 1, "/", 1)
+
+    class Things:
+        space, dimension, images = "labels", 4, True
+
+        async def embed_text(self, texts, *, query=False):
+            near = {"dog": (1.0, 0.5, 0, 0), "piano": (0, 0, 1.0, 0.0), "poodle": (0.9, 0.8, 0, 0.01)}
+            return np.array([near[text.split()[-1]] for text in texts], np.float32)
+
+    searcher = Searcher(store, FakeHost((Embedder, Things()), (Embedder, type("Text", (Things,), {"space": "text"})())))
+    for text in ("a dog", "a poodle"):
+        found = await searcher.search(Query(text))
+        assert len(found.hits) == 5 and {int(hit.paths[0][1:]) % 3 for hit in found.hits} == {0}, text
+    nothing = await searcher.search(Query("a piano"))
+    assert nothing.hits == () and "Nothing here fits" in nothing.note
+    store.close()
+
+
+def test_what_is_seen_is_told_in_words():
+    box = (0.0, 0.0, 1.0, 1.0)
+    seen = [Region("object", name, box, 0.9) for name in ("person", "person", "bus", "bus", "dog", "sheep", "sheep")]
+    assert in_words((*seen, Region("face", "face", box, 0.9))) == "2 people, 2 buses, dog, 2 sheep, 1 face"
 
 
 async def test_a_photo_is_found_by_its_file_name_and_its_folder(library, tmp_path):
