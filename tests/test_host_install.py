@@ -74,7 +74,7 @@ def invoke(*arguments, answer=""):
 
 
 def test_what_it_may_do_is_shown_and_a_no_installs_nothing(tmp_path, home, monkeypatch):
-    monkeypatch.setattr(install, "run_pip", lambda *a: pytest.fail("pip ran before the yes"))
+    monkeypatch.setattr(install, "run_pip", lambda *a, **_: pytest.fail("pip ran before the yes"))
     wheel = make_wheel(tmp_path, "inst_no")
     done = invoke("install", str(wheel), answer="n\n")
     assert "see the camera (advisory" in done.output
@@ -88,7 +88,7 @@ def test_what_it_may_do_is_shown_and_a_no_installs_nothing(tmp_path, home, monke
 def test_a_yes_is_recorded_and_pip_may_change_nothing_that_is_there(tmp_path, home, monkeypatch):
     calls = []
 
-    def pip(python, *arguments):
+    def pip(python, *arguments, **_):
         calls.append(arguments)
         constraints = Path(arguments[arguments.index("-c") + 1]).read_text()
         assert "numpy==" in constraints
@@ -124,6 +124,18 @@ def test_what_can_not_be_installed_is_a_sentence(tmp_path, home):
 def test_pips_failure_is_told_in_one_sentence():
     with pytest.raises(PluginError, match="pip could not do it"):
         install.run_pip(sys.executable, "install", "--no-index", "there-is-no-such-plugin-here")
+    with pytest.raises(PluginError, match=r"No matching distribution found for there-is-none\. Ask somebody\."):
+        install.run_pip(sys.executable, "download", "--no-index", "there-is-none", remedy="Ask somebody.")
+
+
+def test_what_pip_does_is_told_while_it_does_it(tmp_path):
+    said = []
+    wheel = make_wheel(tmp_path, "inst_said")
+    install.run_pip(
+        sys.executable, "install", "--no-deps", "--no-index", "--find-links", str(wheel.parent), "--target",
+        str(tmp_path / "site"), "omni-inst-said", say=said.append,
+    )  # fmt: skip
+    assert said == ["fetching omni_inst_said", "installing 1 package"]
 
 
 async def test_a_plugin_that_needs_an_environment_is_refused_without_one(tmp_path):

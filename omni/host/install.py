@@ -37,17 +37,27 @@ class Candidate:
     manifest: Manifest
 
 
-def run_pip(python: Path | str, *arguments: str, remedy: str = "") -> str:
-    """Run pip. Raises `PluginError` with the last thing it said, and the `remedy`."""
+def run_pip(python: Path | str, *arguments: str, remedy: str = "", say: Say = lambda text: None) -> str:
+    """Run pip and `say` what it fetches. Raises `PluginError` with the last thing it said, and the `remedy`."""
     command = [str(python), "-m", "pip", "--disable-pip-version-check", "--no-input", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        lines = [line for line in (done.stderr + done.stdout).splitlines() if line.strip()]
+    lines = []
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as pip:
+        assert pip.stdout is not None
+        for line in pip.stdout:
+            lines.append(line)
+            if line.startswith(("Collecting ", "Processing ")):
+                name = Path(line.split()[1]).name
+                say(f"fetching {name.split('-')[0] if name.endswith('.whl') else name}")
+            elif line.startswith("Installing collected packages:"):
+                number = line.count(",") + 1
+                say(f"installing {number} package{'' if number == 1 else 's'}")
+    if pip.returncode:
+        lines = [line.strip() for line in lines if line.strip()]
         errors = [line for line in lines if line.startswith("ERROR")] or lines[-1:]
         said = "; ".join(line.removeprefix("ERROR: ").rstrip(".") for line in errors[:3])
         remedy = remedy or "`omni plugin install ... --isolated` avoids conflicts."
-        raise PluginError(f"pip could not do it: {said or f'exit status {done.returncode}'}.", remedy)
-    return done.stdout
+        raise PluginError(f"pip could not do it: {said or f'exit status {pip.returncode}'}.", remedy)
+    return "".join(lines)
 
 
 def look_at(target: str, scratch: Path) -> Candidate:
@@ -120,7 +130,7 @@ def install_here(candidate: Candidate, say: Say) -> None:
             and dist.metadata["Name"] not in own
         }
         constraints.write_text("\n".join(sorted(pinned)), encoding="utf-8")
-        run_pip(sys.executable, "install", "--quiet", "--upgrade", "-c", str(constraints), candidate.requirement)
+        run_pip(sys.executable, "install", "--upgrade", "-c", str(constraints), candidate.requirement, say=say)
 
 
 def environment_of(data_dir: Path, plugin: str) -> Path:
@@ -149,7 +159,7 @@ def install_apart(candidate: Candidate, data_dir: Path, say: Say) -> Path:
         put_kernel(site)
         wanted = candidate.manifest.environment.requirements if candidate.manifest.environment else ()
         say(f"installing {candidate.manifest.id} and what it needs")
-        run_pip(python, "install", "--quiet", *KERNEL_NEEDS, *wanted, candidate.requirement)
+        run_pip(python, "install", *KERNEL_NEEDS, *wanted, candidate.requirement, say=say)
     except subprocess.CalledProcessError as error:
         shutil.rmtree(fresh, ignore_errors=True)
         said = error.stderr.strip().splitlines()[-1:] or [str(error)]
