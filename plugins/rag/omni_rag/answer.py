@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -18,9 +17,10 @@ from typing import Any
 
 from omni.capabilities import ChatModel, ChatRequest, Message, Reranker
 from omni.errors import BadInput, OmniError
+from omni_rag.confidence import ASK, SAY, SURE, certainty, features
 from omni_rag.evidence import Citation, cite, invented, locate, sentences
-from omni_rag.query import coverage, terms, words
-from omni_rag.search import Hit, search
+from omni_rag.query import Asked, words
+from omni_rag.search import Hit, search, understood
 from omni_rag.store import Document, Store
 
 log = logging.getLogger("omni.rag")
@@ -28,11 +28,7 @@ log = logging.getLogger("omni.rag")
 PASSAGES = 4  #: shown to the chat model
 LETTERS = 900  #: of each
 LOOKED = 3  #: hits whose sentences are looked at
-#: A logistic score (bias, then words held, cosine, re-ranker, best sentence). Set by hand on a few spot checks, not
-#: fitted: `make bench-docs` measures how well it refuses.
-CONFIDENCE = (-6.0, 4.0, 4.0, 4.0, 2.0)
-ASK = 0.35  #: below, refused without asking a model
-SURE = 0.75  #: above, a model's "not supported" is not believed
+SENTENCES = 12  #: of each of them
 _SCHEMA: dict[str, Any] = {
     "type": "object",
     "properties": {
@@ -77,13 +73,18 @@ class Answer:
 
 
 @dataclass(slots=True)
-class _Best:
-    """The sentence that fits best."""
+class Best:
+    """The sentence that fits best: its hit, its letters, and how well it fits."""
 
     hit: Hit
     start: int
     end: int
     score: float
+
+    @property
+    def text(self) -> str:
+        """Its words."""
+        return self.hit.chunk.text[self.start : self.end]
 
 
 async def ask(store: Store, host: Any, question: str, *, documents: Sequence[str] = (), word: bool = True) -> Answer:
@@ -102,9 +103,10 @@ async def ask(store: Store, host: Any, question: str, *, documents: Sequence[str
     pages = _pages(hits, known)
     if not hits:
         return Answer(refusal(known, digests), False, 0.0)
-    best = await _best_sentence(host, question, hits)
-    confidence = certainty(hits, best.score)
-    if confidence < ASK:
+    asked = await asyncio.to_thread(understood, store, question)
+    best = await best_sentence(host, asked, hits)
+    confidence = await sureness(host, asked, hits, best)
+    if confidence < (ASK if word else SAY):
         return Answer(refusal(known, digests), False, confidence, pages=pages)
     answer = Answer(
         _own_words(best),
@@ -115,6 +117,8 @@ async def ask(store: Store, host: Any, question: str, *, documents: Sequence[str
     )
     if word:
         await _worded(host, question, _shown(hits, best), answer, known)
+        if not answer.worded and confidence < SAY:
+            answer.supported, answer.citations = False, []
         if not answer.supported:
             answer.text = refusal(known, digests)
     return answer
@@ -141,24 +145,11 @@ def refusal(known: dict[str, Document], digests: Sequence[str]) -> str:
     return f"{named[0]} does not say." if len(named) == 1 else "The documents do not say."
 
 
-def features(hits: Sequence[Hit], sentence: float) -> tuple[float, float, float, float]:
-    """What confidence rests on: words held, cosine, re-ranker, the best sentence."""
-    top = hits[:3]
-    return (
-        max(hit.covered for hit in top),
-        max(hit.cosine for hit in top),
-        max(hit.rerank for hit in top),
-        sentence,
-    )
-
-
-def certainty(hits: Sequence[Hit], sentence: float) -> float:
-    """How likely the hits answer the question, 0..1."""
+async def sureness(host: Any, asked: Asked, hits: Sequence[Hit], best: Best) -> float:
+    """How likely the best sentence answers the question, 0..1."""
     if not any(hit.cosine or hit.rerank for hit in hits):  # no model is there: the words decide
-        return max(hit.covered for hit in hits) ** 2
-    bias, *weights = CONFIDENCE
-    total = bias + sum(w * x for w, x in zip(weights, features(hits, sentence), strict=True))
-    return 1 / (1 + math.exp(-max(-30.0, min(30.0, total))))
+        return max(hit.held for hit in hits) ** 2
+    return certainty(await features(host, asked, best.hit, best.text))
 
 
 def _pages(hits: Sequence[Hit], known: dict[str, Document]) -> list[dict[str, Any]]:
@@ -178,40 +169,38 @@ def _pages(hits: Sequence[Hit], known: dict[str, Document]) -> list[dict[str, An
     return list(found.values())[:10]
 
 
-async def _best_sentence(host: Any, question: str, hits: Sequence[Hit]) -> _Best:
+async def best_sentence(host: Any, asked: Asked, hits: Sequence[Hit]) -> Best:
     """Of the best hits' sentences, the one nearest to the question; the hit's own score counts too."""
-    asked = terms(question)
     candidates: list[tuple[Hit, int, int]] = []
     for hit in hits[:LOOKED]:
         spans = sentences(hit.chunk.text) or [(0, len(hit.chunk.text))]
-        candidates.extend((hit, a, b) for a, b in spans[:12])
+        candidates.extend((hit, a, b) for a, b in spans[:SENTENCES])
     texts = [hit.chunk.text[a:b][:400] for hit, a, b in candidates]
     near = [0.0] * len(texts)
     try:
         if host is not None:
-            near = await host.get(Reranker).rerank(question, texts)
+            near = await host.get(Reranker).rerank(asked.text, texts)
     except OmniError as error:
         log.info("sentences are compared by words alone: %s", error)
-    even = [1.0] * len(asked)
     top = hits[0].score
     scored = []
     for (hit, a, b), text, close in zip(candidates, texts, near, strict=True):
-        fit = 0.6 * close + 0.4 * coverage(asked, text, even)
+        fit = 0.6 * close + 0.4 * asked.held(text)
         scored.append((fit - 1.2 * (top - hit.score), fit, hit, a, b))
     _, fit, hit, a, b = max(scored, key=lambda one: one[0])
     if hit.chunk.kind in ("row", "figure"):
         a, b = 0, len(hit.chunk.text)
-    return _Best(hit, a, b, fit)
+    return Best(hit, a, b, fit)
 
 
-def _own_words(best: _Best) -> str:
+def _own_words(best: Best) -> str:
     text = " ".join(best.hit.chunk.text[best.start : best.end].split()).lstrip("\u2022\u25aa\uf0b7- ")
     if best.hit.chunk.kind == "figure":
         return f"See the figure on page {best.hit.chunk.page}: {text[:200]}"
     return text if len(text) < 500 else text[:500].rsplit(" ", 1)[0] + " ..."
 
 
-def _shown(hits: Sequence[Hit], best: _Best) -> list[Hit]:
+def _shown(hits: Sequence[Hit], best: Best) -> list[Hit]:
     """What the model sees: the best sentence's passage first, then others that are not a part of it."""
     shown = [best.hit]
     for hit in hits:

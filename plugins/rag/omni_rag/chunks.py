@@ -18,6 +18,7 @@ from omni_rag.tables import describe, join_across_pages
 SMALL = 40  #: words: shorter neighbours under one heading are put together up to so many
 LARGE = 140  #: words: longer paragraphs are split at sentences
 PAGE_LETTERS = 8000
+MARGIN = 0.08  #: of a page's height, above and below, where running heads and feet stand
 ROWS = 400  #: rows of one table that are passages of their own
 _SENTENCE = re.compile(r"(?<=[.!?;])\s+(?=[\"'(\[A-Z0-9À-Þ•])")
 
@@ -65,6 +66,8 @@ def chunks_of(pages: Sequence[Page]) -> Iterator[Chunk]:
                 if lonely is not None and lonely.text != block.text:
                     yield _simple(lonely, page, "")
                 waiting, heading, lonely = [], block.text, block
+            elif block.kind == "text" and _running(block, page):
+                yield _simple(block, page, "")
             elif block.kind in ("text", "item", "caption"):
                 if block.kind != "caption" or not _is_of(block, page.blocks):
                     waiting.append(block)
@@ -82,10 +85,16 @@ def chunks_of(pages: Sequence[Page]) -> Iterator[Chunk]:
         yield from _passages(waiting, page, heading)
         if lonely is not None:
             yield _simple(lonely, page, "")
-        if page.text.strip():
+        if page.blocks:
             box = (0.0, 0.0, page.width, page.height)
-            text = page.text[:PAGE_LETTERS]
+            text = page.text[:PAGE_LETTERS] if page.text.strip() else "A picture without words."
             yield Chunk("page", page.number, "", text, [(0, len(text), page.number, box)])
+
+
+def _running(block: Block, page: Page) -> bool:
+    """Whether it is a running head or foot: it stands under no heading."""
+    margin = block.box[3] < MARGIN * page.height or block.box[1] > (1 - MARGIN) * page.height
+    return margin and len(block.lines) <= 2 and len(block.text.split()) <= 15
 
 
 def _is_of(caption: Block, blocks: Sequence[Block]) -> bool:

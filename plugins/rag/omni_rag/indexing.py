@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from omni.capabilities import Embedder
+from omni.capabilities import Embedder, TextReader
 from omni.errors import BadInput, Busy, CapabilityUnavailable, DiskFull, OmniError
-from omni_rag.reading import Unreadable, read_document
+from omni_rag.reading import NO_READER, Unreadable, read_document
 from omni_rag.sandbox import Limits
 from omni_rag.store import Store
 
@@ -38,17 +38,24 @@ class Progress:
     page: int = 0
     of: int = 0
     waiting: int = 0  #: passages without a vector
+    embedded: int = 0  #: passages that got one in this run
     stage: str = "reading"
     began: float = field(default_factory=time.monotonic)
+    total: int = 0  #: bytes of the files that are to be read, as far as is known
+    behind: int = 0  #: bytes of those that were read
+    size: int = 0  #: bytes of the one at hand
 
     def rate(self) -> float:
         """Pages a second so far."""
         return self.pages / max(0.001, time.monotonic() - self.began)
 
     def eta(self) -> float | None:
-        """Seconds left, as far as can be told."""
+        """Seconds of this stage left, as far as can be told: a file counts as much as it is large."""
         spent = time.monotonic() - self.began
-        share = (self.done + (self.page / self.of if self.of else 0.0)) / self.files if self.files else 0.0
+        if self.stage == "embedding":
+            return spent * self.waiting / self.embedded if self.embedded else None
+        read = self.behind + (self.size * self.page / self.of if self.of else 0.0)
+        share = read / self.total if self.total else 0.0
         return spent * (1 - share) / share if share > 0.02 else None
 
 
@@ -97,18 +104,39 @@ async def index(
         for target in targets:
             await asyncio.to_thread(store.add_root, str(target))
         files = await asyncio.to_thread(lambda: sorted({file for target in targets for file in walk(target, summary)}))
-        progress.files = len(files)
+        sizes = await asyncio.to_thread(lambda: {file: _size(file) for file in files})
+        progress.files, progress.total = len(files), sum(sizes.values())
         for file in files:
-            progress.now, progress.page, progress.of = str(file), 0, 0
+            progress.now, progress.page, progress.of, progress.size = str(file), 0, 0, sizes[file]
             tell(progress)
             await _file(store, host, file, limits, summary, progress, tell)
             progress.done += 1
+            if progress.page:
+                progress.behind += progress.size
+            else:  # it took no time, and says nothing of how long the others take
+                progress.total -= progress.size
         await asyncio.to_thread(_gone, store, targets, set(files), summary)
         summary.dropped = await asyncio.to_thread(store.sweep)
-        progress.stage = "embedding"
+        reading = time.monotonic() - progress.began
+        progress.stage, progress.began = "embedding", time.monotonic()
         await embed(store, host, progress, tell)
-    summary.seconds, summary.pages = time.monotonic() - progress.began, progress.pages
+    summary.seconds, summary.pages = reading + time.monotonic() - progress.began, progress.pages
     return summary
+
+
+def _offered(host: Any) -> bool:
+    """Whether pictures of text can be read now."""
+    try:
+        return host is not None and host.get(TextReader) is not None
+    except OmniError:
+        return False
+
+
+def _size(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except OSError:
+        return 0
 
 
 def walk(target: Path, summary: Summary) -> Iterator[Path]:
@@ -147,7 +175,9 @@ async def _file(
     try:
         stat = await asyncio.to_thread(file.stat)
         known = await asyncio.to_thread(store.file, path)
-        if known and known[1:] == (stat.st_size, stat.st_mtime_ns) and store.state(known[0]) == "ready":
+        again = _offered(host) and any(one[0] == path and one[2] == NO_READER for one in store.problems())
+        same = known is not None and known[1:] == (stat.st_size, stat.st_mtime_ns)
+        if known and same and not again and store.state(known[0]) == "ready":
             summary.unchanged += 1
             summary.problems.extend(problem for problem in store.problems() if problem[0] == path)
             return
@@ -160,7 +190,7 @@ async def _file(
         )
         await _wrong(store, summary, path, [(0, what)])
         return
-    if store.state(digest) == "ready":
+    if store.state(digest) == "ready" and not again:
         if known and known[0] == digest:
             summary.unchanged += 1
         else:
@@ -245,6 +275,7 @@ async def embed(
             log.warning("documents are found by their words alone: %s", error)
             return
         await asyncio.to_thread(store.add_vectors, [key for key, _ in batch], vectors)
+        progress.embedded += len(batch)
 
 
 def _room(folder: Path) -> None:

@@ -15,6 +15,7 @@ from statistics import median
 from omni_rag.geometry import union, x_overlap
 from omni_rag.page import Block, Line
 
+BLOCKS = 400  #: a page with more is no text with columns; it is read line by line
 _BULLET = re.compile(r"^\s*(?:[•‣▪●○◦∙·–—*\uf0b7\u25a0-]\s+\S|\(?\d{1,2}[.)]\s+\S|\(?[a-z]\)\s+\S)")
 _CAPTION = re.compile(
     r"^\s*(?i:fig(?:ure|\.)?|table|tab\.|chart|exhibit|abb(?:ildung|\.)|tabelle)\s*"
@@ -129,12 +130,11 @@ def _heading(text: str, size: float, bold: bool, lines: int, words: int, body: f
 def reading_order(boxes: Sequence[Sequence[float]]) -> list[int]:
     """Indices in the order in which a person reads them: down each column, columns from left to right."""
     count = len(boxes)
-    after: list[set[int]] = [set() for _ in range(count)]
+    if count > BLOCKS:
+        return sorted(range(count), key=lambda i: (round(boxes[i][1] / 12), boxes[i][0]))
+    spans = [{c for c in range(count) if x_overlap(boxes[c], boxes[a]) > 0.05} for a in range(count)]
+    after = [{b for b in range(count) if a != b and _precedes(boxes, spans, a, b)} for a in range(count)]
     before = [0] * count
-    for a in range(count):
-        for b in range(count):
-            if a != b and _precedes(boxes, a, b):
-                after[a].add(b)
     for targets in after:
         for b in targets:
             before[b] += 1
@@ -156,15 +156,15 @@ def _nearest(free: list[int], boxes: Sequence[Sequence[float]], last: int) -> in
     return min(same or free, key=lambda i: (boxes[i][1], boxes[i][0]))
 
 
-def _precedes(boxes: Sequence[Sequence[float]], a: int, b: int) -> bool:
+def _precedes(boxes: Sequence[Sequence[float]], spans: Sequence[set[int]], a: int, b: int) -> bool:
+    """Whether a is read before b. `spans[a]` are the boxes that share some of a's width."""
     one, other = boxes[a], boxes[b]
-    if x_overlap(one, other) > 0.05:
+    if b in spans[a]:
         return one[1] + one[3] < other[1] + other[3]
     if one[2] > other[0] + 2:
         return False
-    for c, between in enumerate(boxes):  # left of it: first, unless something across both columns stands between
-        if c in (a, b) or not (x_overlap(between, one) > 0.05 and x_overlap(between, other) > 0.05):
-            continue
+    for c in sorted(spans[a] & spans[b]):  # left of it: first, unless something across both columns stands between
+        between = boxes[c]
         middle = (between[1] + between[3]) / 2
         if min(one[3], other[3]) <= middle + 2 and max(one[1], other[1]) >= middle - 2:
             return other[1] > one[1] if one[3] <= middle + 2 and other[1] >= middle - 2 else False

@@ -28,28 +28,33 @@ class _Letter:
     angle: int  #: quarters by which it is turned counter-clockwise on the page as shown
 
 
-def lines_of(page: Any) -> tuple[list[Line], int]:
-    """The lines of a `pypdfium2.PdfPage` in the order they were drawn, and by how many quarters most are turned.
+def lines_of(page: Any) -> tuple[list[Line], list[Line], int]:
+    """(lines, pieces, quarters) of a `pypdfium2.PdfPage`: its lines in the order they were drawn, the upright ones cut
+    where a gap is wide, as between the cells of a table, and by how many quarters most of the letters are turned.
 
     A line's box is that on the page as it is shown.
     """
     letters = _letters(page)
     if not letters:
-        return [], 0
+        return [], [], 0
     width, height = page.get_size()
     lines: list[Line] = []
+    cut: list[Line] = []
     for angle in sorted({letter.angle for letter in letters}):
         group = [letter for letter in letters if letter.angle == angle]
         if angle:
             for letter in group:
                 letter.box = turned(letter.box, angle, width, height)
-        found = _joined_pieces(_pieces(group))
+        pieces = _pieces(group)
+        if not angle:
+            cut = [line for line in map(_line, pieces) if line.text]
+        found = _joined_pieces(pieces)
         if angle:
             upright = (height, width) if angle % 2 else (width, height)
             for line in found:
                 line.box = turned(line.box, 4 - angle, *upright)
         lines.extend(found)
-    return lines, Counter(letter.angle for letter in letters).most_common(1)[0][0]
+    return lines, cut, Counter(letter.angle for letter in letters).most_common(1)[0][0]
 
 
 def _letters(page: Any) -> list[_Letter]:

@@ -44,6 +44,7 @@ class Page:
     height: float
     blocks: list[Block] = field(default_factory=list)
     scanned: bool = False  #: read by text recognition
+    trouble: str = ""  #: what of it could not be read, and why: the end of a sentence
 
     def as_json(self) -> dict[str, Any]:
         """JSON-ready."""
@@ -57,7 +58,8 @@ class Page:
             lines = [Line(**{**line, "box": tuple(line["box"])}) for line in block["lines"]]
             boxes = [tuple(box) for box in block["row_boxes"]]
             blocks.append(Block(**{**block, "box": tuple(block["box"]), "lines": lines, "row_boxes": boxes}))
-        return Page(data["number"], data["width"], data["height"], blocks, data["scanned"])
+        trouble = data.get("trouble", "")
+        return Page(data["number"], data["width"], data["height"], blocks, data["scanned"], trouble)
 
     @property
     def text(self) -> str:

@@ -26,7 +26,8 @@ from typing import Any
 
 DPI = 144  #: of what is given to text recognition
 PIXELS = 12_000_000  #: of one rendering at most
-FEW_LETTERS = 60  #: a page with fewer is looked at by text recognition, if anything is drawn on it
+FEW_LETTERS = 60  #: a page with fewer is looked at by text recognition, if there is a picture on it
+SOME_LETTERS = 5  #: a drawing with fewer is: its letters may be drawn too; one that has some has them all
 
 
 def main() -> None:
@@ -114,17 +115,16 @@ def _parse_pdf(path: Path, first: int) -> Iterator[dict[str, Any]]:
 def _page(document: Any, index: int, path: Path, plumber: list[Any]) -> dict[str, Any]:
     from omni_rag.assemble import assemble_turned
     from omni_rag.drawings import drawn_on, figures
-    from omni_rag.geometry import area
     from omni_rag.letters import lines_of
     from omni_rag.tables import tables_on
 
     page = document[index]
     width, height = page.get_size()
-    (lines, sideways), drawn = lines_of(page), drawn_on(page)
+    (lines, pieces, sideways), drawn = lines_of(page), drawn_on(page)
     letters = sum(len(line.text) for line in lines)
     readable = sum(c.isalnum() or c in ".,;:-()" for line in lines for c in line.text if c.isascii() or c.isalpha())
     if letters and readable < 0.4 * letters:
-        lines = []  # a font that does not say which letters it draws
+        lines = pieces = []  # a font that does not say which letters it draws
         letters = 0
 
     def plumbed() -> Any:
@@ -138,20 +138,11 @@ def _page(document: Any, index: int, path: Path, plumber: list[Any]) -> dict[str
         except Exception:  # what PDFium can read and pdfminer can't has no ruled tables
             return None
 
-    tables = tables_on(plumbed, drawn, lines)
+    tables = tables_on(plumbed, drawn, lines, pieces)
     for one in plumber:
         one.pages[index].close()
     boxes = figures(drawn, lines, [table.box for table in tables], width, height)
-    crops = []
-    covered = any(area(box) > 0.5 * width * height for box in drawn.pictures)
-    if (
-        (letters < FEW_LETTERS and (drawn.pictures or drawn.count > 3))
-        or (letters < 200 and drawn.count > 200)
-        or (covered and letters < 20)
-    ):
-        crops = [(0.0, 0.0, width, height)]
-    else:
-        crops = [box for box in boxes if area(box) > 0.02 * width * height and not _written_in(box, lines)]
+    crops = _unread(drawn, boxes, lines, letters, width, height)
     pictures = [{"box": box, **_jpeg(page, box)} for box in crops]
     scanned = bool(crops) and letters < FEW_LETTERS
     if not crops:
@@ -164,10 +155,26 @@ def _page(document: Any, index: int, path: Path, plumber: list[Any]) -> dict[str
     return {"type": "page", "parts": parts, "crops": pictures}
 
 
-def _written_in(box: Any, lines: list[Any]) -> bool:
-    from omni_rag.geometry import centre_in
+def _unread(drawn: Any, figures: list[Any], lines: list[Any], letters: int, width: float, height: float) -> list[Any]:
+    """The boxes whose letters, if there are any, are not in the file: for text recognition.
 
-    return sum(len(line.text) for line in lines if centre_in(line.box, box)) > 30
+    Whoever draws some letters of a drawing as letters draws all of them so.
+    """
+    from omni_rag.geometry import area, centre_in
+
+    covered = any(area(box) > 0.5 * width * height for box in drawn.pictures)
+    few = letters < FEW_LETTERS if drawn.pictures else letters < SOME_LETTERS and drawn.count > 3
+    if few or (covered and letters < 20):
+        return [(0.0, 0.0, width, height)]
+    if letters < FEW_LETTERS:
+        return []
+    found = []
+    for box in figures:
+        inside = sum(len(line.text) for line in lines if centre_in(line.box, box))
+        pictured = any(centre_in(picture, box) for picture in drawn.pictures)
+        if area(box) > 0.02 * width * height and inside <= (30 if pictured else 0):
+            found.append(box)
+    return found
 
 
 def _bitmap(page: Any, scale: float, box: Any) -> Any:

@@ -21,6 +21,7 @@ from omni_rag.store import Store
 log = logging.getLogger("omni.rag")
 
 PAGES = 20_000  #: a file that says it has more is not believed
+NO_READER = "its pictures could not be read: no text recognition is available"
 
 
 class Unreadable(BadInput):
@@ -52,17 +53,20 @@ async def read_document(
         elif message["type"] == "problem":
             if not pages:
                 raise Unreadable(message["message"])
-            problems.append((message.get("page", 0), message["message"]))
+            if number := message.get("page", 0):  # kept with the pages: a later run is to know of it too
+                await asyncio.to_thread(store.keep_page, digest, Page(number, 0, 0, trouble=message["message"]))
+            else:
+                problems.append((0, message["message"]))
         else:
-            page, trouble = await _page(host, message)
-            if trouble:
-                problems.append((page.number, trouble))
+            page = await _page(host, message)
             await asyncio.to_thread(store.keep_page, digest, page)
             on_page(page.number, pages)
     if not pages:
         raise Unreadable("it holds no page")
     read = await asyncio.to_thread(store.pages, digest)
+    problems += [(page.number, page.trouble) for page in read if page.trouble]
     if problems and not any(page.text.strip() for page in read):
+        await asyncio.to_thread(store.unread, digest)
         raise Unreadable(problems[0][1])
     title = title if _telling(title) else _title(read)
     await asyncio.to_thread(lambda: store.finish(digest, title, _named(read, title, path)))
@@ -93,10 +97,10 @@ def _title(pages: list[Page]) -> str:
     return best.text[:200] if best else ""
 
 
-async def _page(host: Any, message: dict[str, Any]) -> tuple[Page, str]:
-    """The page with what text recognition adds, and what went wrong with that."""
+async def _page(host: Any, message: dict[str, Any]) -> Page:
+    """The page with what text recognition adds."""
     if "page" in message:
-        return Page.from_json(message["page"]), ""
+        return Page.from_json(message["page"])
     parts, trouble = message["parts"], ""
     lines = [Line(**{**line, "box": tuple(line["box"])}) for line in parts["lines"]]
     seen: list[Line] = []
@@ -104,24 +108,22 @@ async def _page(host: Any, message: dict[str, Any]) -> tuple[Page, str]:
         try:
             seen.extend(await _read(host, crop, tuple(crop["box"])))
         except CapabilityUnavailable:
-            trouble = "its pictures could not be read: no text recognition is available"
+            trouble = NO_READER
         except OmniError as error:
             trouble = f"a picture on it could not be read: {error.message}"
-    if parts["scanned"] and sum(len(line.text) for line in seen) > sum(len(line.text) for line in lines):
-        lines = seen
-    else:
-        lines += [
-            line
-            for line in seen
-            if not any(centre_in(line.box, other.box) or centre_in(other.box, line.box) for other in lines)
-        ]
+    lines += [  # the letters the file itself names are the better ones
+        line
+        for line in seen
+        if not any(centre_in(line.box, other.box) or centre_in(other.box, line.box) for other in lines)
+    ]
     tables = [_block(table) for table in parts["tables"]]
     figures = [tuple(box) for box in parts["figures"]]
     page = await asyncio.to_thread(assemble, parts["number"], parts["width"], parts["height"], lines, tables, figures)
     page.scanned = bool(parts["scanned"])
     if page.scanned and not page.blocks:  # a picture without a letter
         page.blocks = [Block("figure", "", (0.0, 0.0, page.width, page.height))]
-    return page, trouble
+    page.trouble = trouble
+    return page
 
 
 def _block(data: dict[str, Any]) -> Block:

@@ -52,12 +52,13 @@ class Meter:
 def line(progress: Progress) -> str:
     """ "Reading 12 of 40: manual.pdf, page 3 of 80, 4.1 pages/s, about 2 min left"."""
     if progress.stage == "embedding":
-        return f"Understanding: {progress.waiting} passages left"
-    parts = [f"Reading {progress.done + 1} of {progress.files}: {Path(progress.now).name}"]
-    if progress.of:
-        parts.append(f"page {progress.page} of {progress.of}")
-    if progress.pages:
-        parts.append(f"{progress.rate():.1f} pages/s")
+        parts = [f"Understanding: {progress.waiting} passages left"]
+    else:
+        parts = [f"Reading {progress.done + 1} of {progress.files}: {Path(progress.now).name}"]
+        if progress.of:
+            parts.append(f"page {progress.page} of {progress.of}")
+        if progress.pages:
+            parts.append(f"{progress.rate():.1f} pages/s")
     left = progress.eta()
     if left is not None:
         parts.append(f"about {span(left)} left")

@@ -197,6 +197,12 @@ class Store:
                 "INSERT OR REPLACE INTO pages VALUES (?, ?, ?)", (digest, page.number, json.dumps(page.as_json()))
             )
 
+    def unread(self, digest: str) -> None:
+        """Nothing of a content could be read: the next run begins anew."""
+        with self.writing() as db:
+            for table in ("pages", "contents"):
+                db.execute(f"DELETE FROM {table} WHERE digest = ?", (digest,))
+
     def pages(self, digest: str) -> list[Page]:
         """All pages read, in order."""
         found = self.rows("SELECT body FROM pages WHERE digest = ? ORDER BY number", (digest,))
@@ -312,6 +318,21 @@ class Store:
             places = json.loads(row[6])
             result[row[0]] = Stored(*row[:6], places["blocks"], places["lines"])
         return result
+
+    def on_page(self, digest: str, page: int) -> list[Stored]:
+        """The passages, tables, rows and figures of a page."""
+        found = self.rows(
+            "SELECT id FROM chunks WHERE digest = ? AND page = ? AND kind != 'page' ORDER BY id", (digest, page)
+        )
+        return list(self.chunks([row[0] for row in found]).values())
+
+    def page_texts(self, pages: Iterable[tuple[str, int]]) -> dict[tuple[str, int], str]:
+        """What stands on whole pages, with the document's name."""
+        texts = {}
+        for digest, page in pages:
+            query = "SELECT context, text FROM chunks WHERE digest = ? AND page = ? AND kind = 'page'"
+            texts[digest, page] = " ".join(f"{context} {text}" for context, text in self.rows(query, (digest, page)))
+        return texts
 
     def ids_of(self, digests: Sequence[str]) -> NDArray[np.int64]:
         """The chunks of these contents."""

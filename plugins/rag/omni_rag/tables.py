@@ -14,8 +14,11 @@ from omni_rag.page import Block, Line, Page
 RULES = 3000  #: a page with more strokes is a drawing; cells are not looked for
 
 
-def tables_on(plumbed: Any, drawn: Drawn, lines: list[Line]) -> list[Block]:
-    """The tables of a page. `plumbed()` gives its `pdfplumber.Page`, or None where that cannot be."""
+def tables_on(plumbed: Any, drawn: Drawn, lines: list[Line], pieces: list[Line]) -> list[Block]:
+    """The tables of a page: `pieces` are its lines cut at wide gaps.
+
+    `plumbed()` gives its `pdfplumber.Page`, or None where that cannot be.
+    """
     ruled: list[Block] = []
     if (
         (len(drawn.down) >= 2 or len(drawn.strokes) >= 4)
@@ -25,7 +28,7 @@ def tables_on(plumbed: Any, drawn: Drawn, lines: list[Line]) -> list[Block]:
         page = plumbed()
         if page is not None:
             ruled = _ruled(page, lines)
-    for block in _between_rules(drawn, lines):
+    for block in _between_rules(drawn, lines, pieces):
         if not any(overlap(block.box, other.box) > 0.3 * min(area(block.box), area(other.box)) for other in ruled):
             ruled.append(block)
     return ruled
@@ -42,7 +45,7 @@ def _ruled(page: Any, lines: list[Line]) -> list[Block]:
         filled = sum(bool(cell) for row in rows for cell in row)
         columns = max((sum(bool(cell) for cell in row) for row in rows), default=0)
         inside = [line for line in lines if centre_in(line.box, table.bbox)]
-        if len(rows) < 2 or columns < 2 or filled < 4 or not inside:
+        if len(rows) < 2 or columns < 2 or filled < 4 or not inside or _is_drawing(inside):
             continue
         if filled < 0.25 * sum(len(row) for row in rows):
             continue
@@ -53,13 +56,20 @@ def _ruled(page: Any, lines: list[Line]) -> list[Block]:
     ]  # fmt: skip
 
 
+def _is_drawing(lines: list[Line]) -> bool:
+    """Whether what stands between some rules is a drawing: it holds a caption, or its words stand upright."""
+    upright = sum(len(line.text) for line in lines if line.box[3] - line.box[1] > 1.5 * (line.box[2] - line.box[0]) > 0)
+    letters = sum(len(line.text) for line in lines)
+    return any(is_caption(line.text) for line in lines) or upright > 0.4 * letters
+
+
 def _without_empty(rows: list[list[str]], boxes: list[Box]) -> tuple[list[list[str]], list[Box]]:
     kept = [i for i, row in enumerate(rows) if any(row)]
     columns = [c for c in range(max(map(len, rows), default=0)) if any(c < len(rows[i]) and rows[i][c] for i in kept)]
     return [[rows[i][c] if c < len(rows[i]) else "" for c in columns] for i in kept], [boxes[i] for i in kept]
 
 
-def _between_rules(drawn: Drawn, lines: list[Line]) -> list[Block]:
+def _between_rules(drawn: Drawn, lines: list[Line], pieces: list[Line]) -> list[Block]:
     """Tables as papers set them: three or more rules of one width, and columns between them."""
     rules = [box for box in drawn.across if box[2] - box[0] > 60]
     groups: list[list[Box]] = []
@@ -79,15 +89,21 @@ def _between_rules(drawn: Drawn, lines: list[Line]) -> list[Block]:
         inside = [line for line in lines if centre_in(line.box, box) and x_overlap(line.box, box) > 0.9]
         if not 4 <= len(inside) <= 600 or any(is_caption(line.text) for line in inside):
             continue
-        rows = _rows(inside)
+        rows = _rows([piece for piece in pieces if centre_in(piece.box, box)] or inside)
         if len(rows) >= 2 and sum(len(row) >= 2 for row in rows) >= 0.5 * len(rows):
-            cells = [[line.text for line in row] for row in rows]
-            boxes = [
-                (box[0], *union(line.box for line in row)[1:2], box[2], union(line.box for line in row)[3])
-                for row in rows
-            ]
-            found.append(Block("table", "", box, lines=inside, rows=_aligned(rows) or cells, row_boxes=boxes))
+            cells, boxes = _aligned(rows), [_across(row, box) for row in rows]
+            head = sum(row_box[3] <= tops[1] + 2 for row_box in boxes)
+            if 1 < head <= 4 and len(rows) > head:  # a heading of several lines
+                cells = [[" ".join(filter(None, column)) for column in zip(*cells[:head], strict=True)], *cells[head:]]
+                boxes = [union(boxes[:head]), *boxes[head:]]
+            found.append(Block("table", "", box, lines=inside, rows=cells, row_boxes=boxes))
     return found
+
+
+def _across(row: Sequence[Line], box: Box) -> Box:
+    """As wide as the table, as high as the row."""
+    _, top, _, bottom = union(line.box for line in row)
+    return (box[0], top, box[2], bottom)
 
 
 def _rows(lines: Sequence[Line]) -> list[list[Line]]:

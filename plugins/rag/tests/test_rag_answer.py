@@ -83,6 +83,19 @@ async def test_a_model_words_what_it_quotes(library):
     assert answer.citations[0].quote == "warranty lasts ten years"
 
 
+async def test_what_is_doubtful_is_said_only_when_a_model_quotes_it(library, monkeypatch):
+    from omni_rag import answer as answering
+
+    monkeypatch.setattr(answering, "certainty", lambda values: 0.4)
+    question = "How long does the warranty last?"
+    assert not (await library.ask(question, word=False)).supported
+    library.host = FakeHost(ChatModel=said("warranty lasts ten years", "Ten years."))
+    assert (await library.ask(question)).text == "Ten years."
+    library.host = FakeHost(ChatModel=said("the warranty is void after one week", "One week."))
+    refused = await library.ask(question)
+    assert not refused.supported and refused.citations == []
+
+
 async def test_a_quote_that_is_not_there_is_dropped(library):
     library.host = FakeHost(ChatModel=said("the warranty is void after one week", "It is void after one week."))
     answer = await library.ask("How long does the warranty last?")

@@ -138,6 +138,59 @@ async def test_without_text_recognition_a_scan_is_a_problem(tmp_path):
     try:
         summary = await library.index([tmp_path / "scan.pdf"])
         assert [(page, "no text recognition" in message) for _, page, message in summary.problems] == [(0, True)]
+        library.host = FakeHost()  # now there is one
+        summary = await library.index([tmp_path / "scan.pdf"])
+        assert (summary.read, summary.problems) == (1, [])
+        assert (await library.find("boiler pressure"))[0].document == "scan.pdf"
+    finally:
+        library.close()
+
+
+async def test_pages_that_waited_for_text_recognition_are_read_when_it_is_there(tmp_path):
+    from PIL import Image
+
+    Image.new("L", (850, 1100), 255).save(tmp_path / "scan.pdf", resolution=100)
+    (tmp_path / "mixed.pdf").write_bytes(pdf([text(72, 700, "Page one is text."), b"q 400 0 0 400 72 200 cm /I Do Q"]))
+    library = Library(tmp_path / "index", FakeHost(TextReader=None))
+    try:
+        assert (await library.index([tmp_path])).read == 1
+        again = await library.index([tmp_path])
+        assert (again.read, again.unchanged) == (0, 1)  # nothing has changed: nothing is read again
+        library.host = FakeHost()
+        summary = await library.index([tmp_path])
+        assert summary.problems == [] and "scan.pdf" in [one.name for one in library.store.documents()]
+        assert (await library.index([tmp_path])).unchanged == 2
+    finally:
+        library.close()
+
+
+async def test_what_was_wrong_before_a_stop_is_still_told(tmp_path, monkeypatch):
+    from omni_rag import reading
+
+    path = tmp_path / "two.pdf"
+    path.write_bytes(manual())
+    library = Library(tmp_path / "index", FakeHost())
+
+    async def parsed(_path, _limits, first=1):
+        yield {"type": "open", "pages": 2, "title": ""}
+        if first == 1:
+            yield {"type": "problem", "page": 1, "message": "it took more than 3 s"}
+        page = {"number": 2, "width": 612, "height": 792, "scanned": False}
+        block = {"kind": "text", "text": "The warranty lasts ten years.", "box": (72, 100, 300, 112)}
+        block |= {"lines": [], "rows": [], "row_boxes": [], "caption": "", "near": ""}
+        if first <= 2:
+            yield {"type": "page", "page": page | {"blocks": [block]}, "crops": []}
+
+    def stop(progress):
+        if progress.page == 2:
+            raise KeyError
+
+    monkeypatch.setattr(reading, "parse", parsed)
+    try:
+        with pytest.raises(KeyError):
+            await library.index([path], stop)
+        summary = await library.index([path])
+        assert [(page, message) for _, page, message in summary.problems] == [(1, "it took more than 3 s")]
     finally:
         library.close()
 
