@@ -270,7 +270,7 @@ class Searcher:
         hits = self._hits(ids[kept].tolist(), total[kept].tolist(), {name: part[kept] for name, part in why.items()})
         if not hits and not note:
             shown = f"“{text}”" if text else "that"
-            note = f"Nothing here fits {shown}. The nearest photo is only {best:.1f} above the usual."
+            note = f"Nothing here fits {shown}."
         return Found(hits, note, text, len(ids), best)
 
     def _least(self, query: Query, gallery: int, best: float) -> float:

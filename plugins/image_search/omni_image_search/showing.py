@@ -79,3 +79,5 @@ def show_hits(found: Found) -> None:
             typer.echo(f"{'':19}{hit.words[:100]}")
     if found.note:
         typer.echo(found.note)
+    if found.of and not found.hits:
+        typer.echo("The nearest all the same: --min-score none")

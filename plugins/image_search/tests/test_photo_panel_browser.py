@@ -82,6 +82,8 @@ async def test_the_wall_is_searched_looked_at_and_walked_with_keys(tmp_path: Pat
             await until(page, f"{COUNT} === 0")
             assert "Nothing here fits" in await page.locator("omni-photos .state").inner_text()
             await shot(page, "photos-nothing-1440")
+            await page.get_by_role("button", name="Show the nearest all the same").click()
+            await until(page, f"{COUNT} === 48")
             await page.locator("omni-photos input[type=search]").fill("")
             await until(page, f"{COUNT} === 48")
             await page.locator("omni-photos .photo").first.focus()
@@ -101,6 +103,8 @@ async def test_the_wall_is_searched_looked_at_and_walked_with_keys(tmp_path: Pat
             await until(page, f"{COUNT} === 48")
             await shot(page, "photos-390")
             assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+            field = await page.locator("omni-photos input[type=search]").bounding_box()
+            assert 0 <= field["y"] < 844 / 2  # above the wall, which scrolls within itself
             await page.locator("omni-photos input[type=file]").set_input_files(str(tmp_path / "photos" / "b" / "0.png"))
             await until(page, "document.querySelectorAll('omni-photos .chip').length === 1")
             await until(page, "document.querySelector('omni-photos .photo span')?.textContent.includes('red')")

@@ -19,6 +19,8 @@ sheet.replaceSync(`
   omni-photos details summary { cursor: pointer; font-size: var(--small); color: var(--quiet); width: fit-content; }
   omni-photos .more { display: grid; grid-template-columns: repeat(auto-fit, minmax(9rem, 1fr)); gap: var(--s2); padding-top: var(--s2); }
   omni-photos .more label { display: grid; gap: 2px; font-size: var(--small); color: var(--quiet); }
+  omni-photos .more .tick { display: flex; align-items: center; gap: var(--s2); min-height: 2.25rem; align-self: end; }
+  omni-photos .more .tick input { width: 1.25rem; height: 1.25rem; margin: 0; accent-color: var(--accent); }
   omni-photos .wall { flex: 1; min-height: 0; overflow-y: auto; padding: var(--s4); }
   omni-photos .state { font-size: var(--small); color: var(--quiet); margin: 0 0 var(--s3); }
   omni-photos .grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(10rem, 1fr)); gap: var(--s3); }
@@ -86,7 +88,7 @@ customElements.define(
           h("details", {}, h("summary", {}, "Leave out, dates, folder"),
             h("div", { class: "more" },
               h("label", {}, "Leave out", this.minus), h("label", {}, "Taken in or after", this.after), h("label", {}, "Taken before", this.before),
-              h("label", {}, "Folder", this.album), h("label", {}, "Also what hardly fits", this.all)))),
+              h("label", {}, "Folder", this.album), h("label", { class: "tick" }, this.all, "Also what hardly fits")))),
         h("div", { class: "wall" }, this.state, this.grid),
         this.large,
       );
@@ -137,7 +139,9 @@ customElements.define(
         this.grid.replaceChildren();
         this.state.replaceChildren(h("div", { class: "empty" }, "No photo is indexed yet. Name a folder, and everything in it can be found by what it shows:", h("code", {}, "omni photos index ~/Pictures")));
       } else if (!count) {
-        this.state.replaceChildren(h("div", { class: "empty" }, found.note || "Nothing fits."));
+        const nearest = () => ((this.all.checked = true), this.#search());
+        const hint = found.of && !this.all.checked && h("button", { type: "button", class: "plain", onclick: nearest }, "Show the nearest all the same");
+        this.state.replaceChildren(h("div", { class: "empty" }, h("p", {}, found.note || "Nothing fits."), hint || ""));
       }
       if (!nothing) announce(count ? `${count} photos` : "no photo fits");
     }
