@@ -496,6 +496,39 @@ async def test_a_broker_that_lets_in_and_passes_nothing_on_is_told_apart(source,
                 raise AssertionError("it believes that it is heard")
 
 
+@pytest.mark.parametrize("kind", BROKERS)
+async def test_rubbish_on_the_broker_harms_neither_host_nor_worker(kind, source, tmp_path):
+    import aiomqtt
+    import msgspec
+
+    from omni.wire import codec
+
+    pack = msgspec.msgpack.encode
+    front = pack([b"1" * 12, 0, 1, False, b"", ""])
+    bodies = [b"rubbish", b"\xff" * 40, b"\x00\x00", pack([]), pack({"a": 1}), codec.encode({"wire": 1}), pack(7)]
+    bodies += [len(front).to_bytes(2, "little") + front + body for body in list(bodies)]
+    async with BROKERS[kind](tmp_path / "broker") as port:
+        url = f"mqtt://127.0.0.1:{port}"
+        async with (
+            worker_here(source, tmp_path / "w", url) as worker,
+            main_host(tmp_path / "m", url) as host,
+            aiomqtt.Client("127.0.0.1", port, protocol=aiomqtt.ProtocolVersion.V311) as stranger,
+        ):
+            await until(lambda: record(host))
+            me = host._isolated["far@mqtt"].live.me
+            asked = ["ask/far", f"to/{worker.id}/somebody", f"to/{worker.id}/{me}"]
+            heard = ["worker/far/ghost", "worker/x", "worker/odd name/y", f"to/{me}/{worker.id}", f"to/{me}/ghost"]
+            for topic in (*asked, *heard, "gone/nobody"):
+                for body in bodies:
+                    await stranger.publish(f"omni/1/{topic}", body, retain=topic.startswith("worker"))
+            connection = host._isolated["far@mqtt"].live.connection
+            assert (await host.get(Reranker).rerank("q", ["four"]))[0] == 4.0
+            assert host._isolated["far@mqtt"].live.connection is connection  # it was not torn down meanwhile
+            async with main_host(tmp_path / "late", url) as late:  # meets what the broker kept
+                await until(lambda: record(late) and record(late).state != "refused")
+                assert (await late.get(Reranker).rerank("q", ["four"]))[0] == 4.0
+
+
 @pytest.mark.slow
 async def test_a_real_broker_may_go_and_come_back(source, tmp_path):
     lines = "allow_anonymous true\n"

@@ -26,7 +26,18 @@ from omni.host.remote import as_loaded
 from omni.tools import Effect
 from omni.wire import codec
 from omni.wire.broker import BrokerOrder, EmbeddedBroker
-from omni.wire.mqtt import ECHO_S, ROOT, WIRE_VERSION, Address, BrokerError, Connection, Frame, connect, unheard
+from omni.wire.mqtt import (
+    ECHO_S,
+    ROOT,
+    RUBBISH,
+    WIRE_VERSION,
+    Address,
+    BrokerError,
+    Connection,
+    Frame,
+    connect,
+    unheard,
+)
 from omni.wire.mqtt_peer import HostPeer
 
 if TYPE_CHECKING:
@@ -213,7 +224,7 @@ class FarPlugins:
                         continue
                     try:
                         await self._arrived(connection, frame)
-                    except (PluginError, KeyError, TypeError, ValueError) as error:
+                    except RUBBISH as error:
                         log.warning("a message on %s was dropped: %s", frame.topic, error)
         except TimeoutError:
             raise unheard(self.address) from None

@@ -26,7 +26,18 @@ from omni.host.remote import attributes, describe, unpack_context
 from omni.session import Session
 from omni.tools import validate_arguments
 from omni.wire import codec
-from omni.wire.mqtt import ECHO_S, ROOT, WIRE_VERSION, Address, BrokerError, Connection, Frame, connect, unheard
+from omni.wire.mqtt import (
+    ECHO_S,
+    ROOT,
+    RUBBISH,
+    WIRE_VERSION,
+    Address,
+    BrokerError,
+    Connection,
+    Frame,
+    connect,
+    unheard,
+)
 from omni.wire.mqtt_peer import WorkerPeer
 
 log = logging.getLogger("omni.worker")
@@ -134,7 +145,7 @@ class Worker:
             return
         try:
             self._asked(connection, frame, kind, rest)
-        except PluginError as error:
+        except RUBBISH as error:
             log.warning("a message on %s was dropped: %s", frame.topic, error)
 
     def _asked(self, connection: Connection, frame: Frame, kind: str, rest: str) -> None:

@@ -45,6 +45,9 @@ UNDER_WAY = 64
 #: Seconds in which what one says to oneself has to come back: some brokers let anybody in and then drop what is said.
 ECHO_S = 10.0
 
+#: What reading a message may raise that somebody else sent: a stranger's message is dropped, and nothing more happens.
+RUBBISH = (PluginError, LookupError, TypeError, ValueError)
+
 _HEAD = struct.Struct("<H")
 
 log = logging.getLogger("omni.wire")
@@ -268,7 +271,7 @@ class Connection:
             async for message in self._client.messages:
                 try:
                     frame = self._unwrap(message)
-                except (PluginError, ValueError, struct.error, zlib.error, msgspec.MsgspecError) as error:
+                except (*RUBBISH, struct.error, zlib.error, msgspec.MsgspecError) as error:
                     log.warning("a message on %s can't be read: %s", message.topic, error)
                     continue
                 if frame is not None:
