@@ -119,8 +119,13 @@ def list_(folder: Folder = None, as_json: Json = False) -> None:
         )
         return
     for document in found:
-        typer.echo(f"{document.name}  {document.pages} pages  {document.title}")
-    typer.echo(f"{len(found)} documents." if found else "No document has been indexed yet: omni docs index FOLDER")
+        pages = "1 page" if document.pages == 1 else f"{document.pages} pages"
+        typer.echo(f"{document.name}  {pages}  {document.title}".rstrip())
+    typer.echo(
+        ("1 document." if len(found) == 1 else f"{len(found)} documents.")
+        if found
+        else "No document has been indexed yet: omni docs index FOLDER"
+    )
 
 
 @app.command()

@@ -181,6 +181,9 @@ async def _file(
             summary.unchanged += 1
             summary.problems.extend(problem for problem in store.problems() if problem[0] == path)
             return
+        if not stat.st_size:
+            await _wrong(store, summary, path, [(0, "it is empty")])
+            return
         digest = await asyncio.to_thread(digest_of, file)
     except OSError as error:
         what = (

@@ -72,7 +72,7 @@ def reason(error: Exception) -> str:
     """Why a file can't be read, as the end of a sentence."""
     text = str(error)
     if "password" in text.lower():
-        return "it is protected by a password"
+        return "it is protected by a password; save a copy of it without one"
     if isinstance(error, OSError):
         return f"it can't be read ({(error.strerror or text).lower()})"
     if "format" in text.lower() or "Failed to load" in text:

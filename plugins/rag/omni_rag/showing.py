@@ -74,8 +74,9 @@ def span(seconds: float) -> str:
 
 def summed(summary: Summary) -> str:
     """What an indexing run did, and what it could not."""
+    pages = "1 page" if summary.pages == 1 else f"{summary.pages} pages"
     said = (
-        f"{summary.read} read ({summary.pages} pages), {summary.unchanged} unchanged, {summary.moved} moved or copied, "
+        f"{summary.read} read ({pages}), {summary.unchanged} unchanged, {summary.moved} moved or copied, "
         f"{summary.gone} gone, in {span(summary.seconds)}."
     )
     lines = [sentence(*problem) for problem in summary.problems[:20]]

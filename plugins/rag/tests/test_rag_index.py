@@ -92,6 +92,7 @@ async def test_unreadable_files_are_told_and_the_rest_is_read(library, folder, m
     (folder / "broken.pdf").write_bytes(b"%PDF-1.4 and then nothing")
     (folder / "dangling.pdf").symlink_to(folder / "nowhere.pdf")
     (folder / "forbidden.txt").write_text("x")
+    (folder / "nothing.pdf").touch()
     real = indexing.digest_of
 
     def guarded(file):
@@ -105,7 +106,8 @@ async def test_unreadable_files_are_told_and_the_rest_is_read(library, folder, m
     said = {os.path.basename(path): message for path, _, message in library.store.problems()}
     assert "password" in said["locked.pdf"] and "damaged" in said["broken.pdf"]
     assert "not there any more" in said["dangling.pdf"] and "permission denied" in said["forbidden.txt"]
-    assert len(summary.problems) == 4
+    assert said["nothing.pdf"] == "it is empty"
+    assert len(summary.problems) == 5
     (folder / "broken.pdf").write_bytes(manual("Another text."))
     again = await library.index([folder])
     assert again.read == 1 and "broken.pdf" not in {os.path.basename(path) for path, _, _ in library.store.problems()}
