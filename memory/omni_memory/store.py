@@ -110,8 +110,8 @@ class Store:
         version = schema.read_version(self.folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self._tables = Tables(self.folder / "lance", writable=False, stemming_language=self._language)
+        lance()  # now, so that neither the first question nor the first flush pays for the import
         self._lance = ThreadPoolExecutor(1, "memory-lance")
-        self.background(lance)  # ahead of everything that the thread does with tables; nobody waits for it here
         if self._lock.acquire():
             self._become_writer(version)
         elif version and version < schema.SCHEMA:
