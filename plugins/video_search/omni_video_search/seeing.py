@@ -17,6 +17,8 @@ from omni_video_search.screen_text import as_text
 #: Spaces in which pictures and words meet, the better one first.
 SPACES = ("image-text", "text")
 _SURE = {"object": 0.3, "label": 0.12}
+_PLURALS = {"person": "people", "bus": "buses", "bench": "benches", "couch": "couches", "sheep": "sheep",
+            "knife": "knives", "wine glass": "wine glasses", "skis": "skis", "scissors": "scissors"}  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -85,6 +87,6 @@ class Eyes:
 
 def _in_words(regions: Sequence[Any]) -> str:
     counted = Counter(r.text for r in regions if r.kind == "object" and r.confidence >= _SURE["object"])
-    things = [name if number == 1 else f"{number} {name}s" for name, number in counted.items()]
+    things = [name if number == 1 else f"{number} {_PLURALS.get(name, f'{name}s')}" for name, number in counted.items()]
     labels = [r.text for r in regions if r.kind == "label" and r.confidence >= _SURE["label"]]
     return ", ".join(dict.fromkeys([*things, *labels]))
