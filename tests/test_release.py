@@ -254,6 +254,27 @@ asyncio.run(main())
     assert {plugin: why for plugin, why in states.items() if why[0] not in ("loaded", "ready")} == {}
 
 
+@pytest.mark.real
+@pytest.mark.slow
+def test_the_conversation_is_shown_from_the_wheels(installed):
+    from omni.catalogue.store import ModelStore
+    from omni.config import default_models_dir, load_config
+
+    plugins, store = ("speech", "language", "tools"), ModelStore.from_config(load_config())
+    wanted = [tomllib.loads((package_of(folder) / "plugin.toml").read_text()) for folder in members()[1:]]
+    models = {model for one in wanted if one["id"] in plugins for model in one.get("models", {}).get("required", ())}
+    if missing := [model for model in models if store.state(model) != "installed"]:
+        pytest.skip(f"the models {', '.join(missing)} are not on this machine (`make run` fetches them)")
+    environment = clean(installed) | {"OMNI__MODELS__DIR": str(default_models_dir()), "OMNI__MODELS__FETCH": "false"}
+    command = [installed / "venv/bin/omni", "demo", "--only", ",".join(plugins), "--json", "--out", "scene"]
+    done = subprocess.run(command, cwd=installed, env=environment, capture_output=True, text=True, timeout=280)
+    assert done.returncode == 0, done.stderr[-2000:]
+    first, second = json.loads(done.stdout.splitlines()[-1])["turns"]
+    assert "sky" in first["heard_as"].lower() and first["cut"], "the first answer is interrupted"
+    assert "8.5" in second["heard"] and not second["cut"]
+    assert (installed / "scene/reply.wav").stat().st_size > 100_000
+
+
 @pytest.mark.slow
 def test_the_page_is_served_with_every_file(installed):
     command = [installed / "venv/bin/omni", "run", "--no-plugins", "--port", "0"]
