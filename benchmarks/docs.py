@@ -151,17 +151,37 @@ async def run(
         await host.start()
         library = Library(index or Path(folder) / "index", host)
         try:
+            before = _cpu()
             summary = await library.index(files, _told())
+            cost = built(library.store.folder, summary.pages, summary.seconds, _cpu() - before)
             print(f"indexed {summary.pages} pages in {summary.seconds:.0f} s; problems: {summary.problems}", flush=True)
             answers, seconds = [], []
             for question in [*(one.text for one in asked), *not_there]:
                 began = time.perf_counter()
                 answers.append(await library.ask(question, word=word))
                 seconds.append(time.perf_counter() - began)
-            return {"summary": summary, "answers": answers, "seconds": sorted(seconds)}
+            return {"cost": cost, "answers": answers, "seconds": sorted(seconds)}
         finally:
             library.close()
             await host.stop()
+
+
+def built(folder: Path, pages: int, seconds: float, cpu_s: float) -> dict[str, float]:
+    """What building the index has cost, the runs before that built a part of it included."""
+    kept = folder / "cost.json"
+    cost = json.loads(kept.read_text()) if kept.exists() else {"pages": 0, "seconds": 0.0, "cpu_s": 0.0}
+    if pages:
+        cost = {"pages": cost["pages"] + pages, "seconds": cost["seconds"] + seconds, "cpu_s": cost["cpu_s"] + cpu_s}
+        kept.write_text(json.dumps(cost))
+    return cost
+
+
+def _cpu() -> float:
+    """Processor seconds of this process and of the parsers it started, so far."""
+    import resource
+
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in used)
 
 
 def _told() -> Any:
@@ -273,7 +293,9 @@ def main() -> int:
         "questions": len(asked),
         "with_box": sum(one.box is not None for one in asked),
         "unanswerable": len(not_there),
-        "index_pages_per_s": result["summary"].pages / max(0.01, result["summary"].seconds),
+        "pages": result["cost"]["pages"],
+        "index_pages_per_s": result["cost"]["pages"] / max(0.01, result["cost"]["seconds"]),
+        "index_cpu_s_per_page": result["cost"]["cpu_s"] / max(1, result["cost"]["pages"]),
         "answer_s_p50": seconds[len(seconds) // 2],
         "answer_s_p95": seconds[int(0.95 * (len(seconds) - 1))],
     }
