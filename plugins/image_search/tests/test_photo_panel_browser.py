@@ -14,7 +14,7 @@ from omni_image_search.library import Library
 from omni_image_search.panel import PhotoWall
 from omni_image_search.plugin import ICON
 from omni_image_search.scan import Indexer
-from photo_fakes import album, host
+from photo_fakes import album, host, paint
 
 from omni.host.hookspecs import Panel
 from omni.server.scripted import ScriptedHost, ScriptedRuntime
@@ -108,6 +108,14 @@ async def test_the_wall_is_searched_looked_at_and_walked_with_keys(tmp_path: Pat
             await page.locator("omni-photos input[type=file]").set_input_files(str(tmp_path / "photos" / "b" / "0.png"))
             await until(page, "document.querySelectorAll('omni-photos .chip').length === 1")
             await until(page, "document.querySelector('omni-photos .photo span')?.textContent.includes('red')")
+            for number in range(100, 120):
+                paint(tmp_path / "more" / f"{number}.png", "grey", number)
+            await Indexer(library.store, Eyes(library.host)).run(tmp_path / "more")
+            await page.locator("omni-photos .chip").click()
+            await until(page, f"{COUNT} === 60")
+            await page.get_by_role("button", name="Show more").click()
+            await until(page, f"{COUNT} === 68")
+            assert await page.get_by_role("button", name="Show more").is_hidden()
             await browser.close()
         assert problems == []
     finally:

@@ -29,6 +29,8 @@ sheet.replaceSync(`
   omni-photos .photo:hover img { outline: 2px solid var(--edge); }
   omni-photos .photo:focus-visible { outline: 2px solid var(--accent); outline-offset: 3px; }
   omni-photos .photo span { font-size: var(--small); color: var(--quiet); white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
+  omni-photos .further { display: block; margin: var(--s4) auto 0; }
+  omni-photos .further[hidden] { display: none; }
   omni-photos .empty { max-width: 30rem; margin: 12vh auto 0; text-align: center; color: var(--quiet); }
   omni-photos .empty code { display: block; margin-top: var(--s2); color: var(--ink); }
   omni-photos.over .wall { outline: 2px dashed var(--accent); outline-offset: -8px; }
@@ -49,6 +51,8 @@ document.adoptedStyleSheets.push(sheet);
 
 const TYPED_MS = 220;
 const SIDE = 640;
+const PAGE = 60; // photos shown at first, and more each time
+const MOST = 500;
 
 customElements.define(
   "omni-photos",
@@ -57,6 +61,7 @@ customElements.define(
     #asked = 0;
     #timer = 0;
     #shown = [];
+    #limit = PAGE;
 
     async connectedCallback() {
       if (this.firstChild) return; // it is moved between tabs
@@ -79,6 +84,7 @@ customElements.define(
       this.chips = h("div", { class: "chips" });
       this.state = h("p", { class: "state", role: "status" });
       this.grid = h("div", { class: "grid", onkeydown: (event) => this.#keys(event) });
+      this.further = h("button", { type: "button", class: "plain further", hidden: true, onclick: () => this.#search(Math.min(this.#limit + PAGE, MOST)) }, "Show more");
       this.large = h("dialog", { "aria-label": "Photo" });
       this.large.addEventListener("click", (event) => event.target === this.large && this.large.close());
       this.append(
@@ -89,7 +95,7 @@ customElements.define(
             h("div", { class: "more" },
               h("label", {}, "Leave out", this.minus), h("label", {}, "Taken in or after", this.after), h("label", {}, "Taken before", this.before),
               h("label", {}, "Folder", this.album), h("label", { class: "tick" }, this.all, "Also what hardly fits")))),
-        h("div", { class: "wall" }, this.state, this.grid),
+        h("div", { class: "wall" }, this.state, this.grid, this.further),
         this.large,
       );
       this.addEventListener("dragover", (event) => (event.preventDefault(), event.stopPropagation(), this.classList.add("over")));
@@ -114,18 +120,19 @@ customElements.define(
       }
     }
 
-    async #search() {
+    async #search(limit = PAGE) {
       const asked = ++this.#asked;
+      this.#limit = limit;
       const ids = this.#like.filter((one) => one.id).map((one) => one.id);
       const image = this.#like.find((one) => one.image)?.image;
       const text = this.text.value.trim();
       const nothing = !text && !this.#like.length;
       const rest = { minus: this.minus.value, after: this.after.value.trim(), before: this.before.value.trim(), album: this.album.value };
       try {
-        const found = await (nothing ? this.omni.call("recent") : this.omni.call("search", { text, like: ids, image, strict: !this.all.checked, ...rest }));
+        const found = await (nothing ? this.omni.call("recent", { limit }) : this.omni.call("search", { text, like: ids, image, strict: !this.all.checked, limit, ...rest }));
         if (asked === this.#asked) this.#show(found, nothing); // an older answer must not replace a newer one
       } catch (error) {
-        if (asked === this.#asked) (this.state.replaceChildren(problem(error)), this.grid.replaceChildren());
+        if (asked === this.#asked) (this.state.replaceChildren(problem(error)), this.grid.replaceChildren(), (this.further.hidden = true));
       }
     }
 
@@ -133,6 +140,7 @@ customElements.define(
       this.#shown = found.hits;
       this.grid.replaceChildren(...found.hits.map((hit, index) => this.#photo(hit, index)));
       const count = found.hits.length;
+      this.further.hidden = count < this.#limit || count >= Math.min(found.of, MOST);
       const said = nothing ? `${found.of} photos; the newest first` : `${count} of ${found.of} photos fit`;
       this.state.textContent = found.of && (count || !found.note) ? [said, found.note].filter(Boolean).join(". ") : "";
       if (!found.of && nothing) {
