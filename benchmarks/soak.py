@@ -64,9 +64,13 @@ async def sample(pid: int, samples: Samples, warm: asyncio.Event) -> None:
         await asyncio.sleep(SAMPLE_S)
 
 
-async def talk(client: VoiceClient, items: list[Utterance], seconds: float, warm: asyncio.Event) -> list[float]:
-    """Turn after turn until the time is over; returns how long each spoken one waited for its first sound."""
+async def talk(
+    client: VoiceClient, items: list[Utterance], seconds: float, warm: asyncio.Event
+) -> tuple[list[float], int]:
+    """Turn after turn until the time is over: how long each spoken one waited for its first sound, and how many
+    turns were never answered."""
     waits: list[float] = []
+    unanswered = 0
     topics, typed = itertools.cycle(TOPICS), itertools.cycle(TYPED)
     ends = time.monotonic() + seconds
     for number, item in enumerate(itertools.cycle(items)):
@@ -74,31 +78,34 @@ async def talk(client: VoiceClient, items: list[Utterance], seconds: float, warm
             break
         if number == WARM_TURNS:
             warm.set()
-        if number % 5 == 3:
-            await interrupt(client, item, topics)
-        elif number % 3 == 2:
-            before = client.last_turn
-            await client.type(next(typed))
-            await client.wait_for_answer(after=before)
-            await client.wait_until_quiet()
-        else:
-            result = await stream(client, item)
-            waits += [result.first_sound_s] if result.first_sound_s and result.first_sound_s > 0 else []
+        try:
+            if number % 5 == 3:
+                await interrupt(client, item, topics)
+            elif number % 3 == 2:
+                before = client.last_turn
+                await client.type(next(typed))
+                await client.wait_for_answer(after=before)
+                await client.wait_until_quiet()
+            else:
+                result = await stream(client, item)
+                waits += [result.first_sound_s] if result.first_sound_s and result.first_sound_s > 0 else []
+        except TimeoutError:
+            unanswered += 1
         print(json.dumps({"turn": number, "left_s": round(ends - time.monotonic())}), flush=True)
-    return waits
+    return waits, unanswered
 
 
-async def measure(items: list[Utterance], minutes: float) -> tuple[Samples, list[float]]:
-    """Samples and waits of so many minutes."""
+async def measure(items: list[Utterance], minutes: float) -> tuple[Samples, list[float], int]:
+    """Samples, waits and unanswered turns of so many minutes."""
     samples, warm = Samples(), asyncio.Event()
     async with running_omni() as address, VoiceClient(address) as client:
         reading = asyncio.create_task(sample(address.pid, samples, warm))
         try:
-            waits = await talk(client, items, 60 * minutes, warm)
+            waits, unanswered = await talk(client, items, 60 * minutes, warm)
         finally:
             reading.cancel()
             await asyncio.gather(reading, return_exceptions=True)
-    return samples, waits
+    return samples, waits, unanswered
 
 
 def main() -> int:
@@ -110,12 +117,13 @@ def main() -> int:
         return 2
     card = Card("soak", args)
     items, files = utterances(args.data)
-    samples, waits = asyncio.run(measure(items, 4.0 if args.quick else args.minutes))
+    samples, waits, unanswered = asyncio.run(measure(items, 4.0 if args.quick else args.minutes))
     card.data(files, args.data)
     third = max(1, len(waits) // 3)
     card.figures = {
         "minutes": samples.at[-1] / 60,
         "turns_timed": len(waits),
+        "unanswered": unanswered,
         "megabytes_at_first": statistics.median(samples.megabytes[:6]),
         "megabytes_at_last": statistics.median(samples.megabytes[-6:]),
         "growth_mb_per_hour": samples.growth(),

@@ -26,8 +26,9 @@ ONSET_FRAMES = 2
 #: Speech after the onset, in seconds, when words are asked for, and when it cuts without waiting for words.
 WORDS_AFTER_S = 0.35
 CERTAIN_AFTER_S = 0.9
-#: A hum ("mm-hm") has less than this share of its power above 1 kHz; it does not even hold the voice.
-HUM_SHARE = 0.02
+#: A hum ("mm-hm") has less than this share of its power above 500 Hz, where the first formant of an open vowel ("or",
+#: "no") lies; it does not even hold the voice.
+HUM_SHARE, HUM_EDGE_HZ = 0.05, 500
 #: Held sound that no speech follows goes on after this time: it was an echo or a knock.
 FALSE_ALARM_S = 0.25
 #: Nobody is kept in silence longer than this.
@@ -116,5 +117,5 @@ class Interruption:
 
 def _high_share(audio: Audio) -> float:
     power = np.abs(np.fft.rfft(audio * np.hanning(audio.size))) ** 2
-    edge = int(1000 / 16_000 * audio.size)
+    edge = int(HUM_EDGE_HZ / 16_000 * audio.size)
     return float(power[edge:].sum() / max(float(power.sum()), 1e-12))
