@@ -22,16 +22,56 @@ SHOWN = ("screen", "camera", "image", "document", "drawing")
 #: Sources whose words are the person's own; all others may carry what a page or a document says.
 OWN_WORDS = ("speech", "note", "summary")
 
+#: "Remember when phones had buttons" muses, it orders nothing.
 _REMEMBER = re.compile(
-    r"^(?:ok(?:ay)?[, ]+|please[, ]+|can you |could you |i want you to )*"
-    r"(?:remember|keep in mind|make a note|take a note|note down|note|don'?t forget|save this(?: for later)?)"
-    r"(?:,|:)?\s+(?:that\s+|this:?\s+)?(?P<text>.+)$",
+    r"^(?:ok(?:ay)?[, ]+|please[, ]+|(?:can|could) you (?:please )?|i want you to |(?:and|then|also),? )*"
+    r"(?:remember|memori[sz]e|keep in mind|(?:make|take) a note|note down|note|don'?t forget|save this(?: for later)?|"
+    r"keep this in (?:your )?(?:mind|memory))"
+    r"(?:,|:)?\s+(?!when\b|how\b|why\b|the (?:good old|days)\b)(?:that\s+|this:?\s+)?(?P<text>.+)$",
     re.IGNORECASE | re.DOTALL,
 )
+#: "My locker is 118, please remember that": the order comes last.
+_REMEMBER_LAST = re.compile(
+    r"^(?:for later[:,]\s*)?(?P<text>.+?)[,.;]\s*(?:and |please |can you |could you )*"
+    r"(?:(?:remember|memori[sz]e|note|keep|hold on to|hold|store|save) (?:that|it|this)|keep (?:that|it) in mind|"
+    r"make a note of (?:that|it)|don'?t forget (?:that|it))"
+    r"(?: down| in mind)?(?: for me| for later)?(?:,? please)?[.!]*$",
+    re.IGNORECASE | re.DOTALL,
+)
+#: Where else a note goes: those tools write it.
+_ELSEWHERE = re.compile(r"\bon the (?:white ?)?board\b", re.IGNORECASE)
 _ABOUT = re.compile(
     r"\b(?:about|of|regarding)\s+(?P<about>[^?]+?)\s*(?:\?|\.|$)",
     re.IGNORECASE,
 )
+_FORGET = re.compile(
+    r"\b(?:forget|(?:delete|erase|remove)(?= (?:that|what|my)\b.*\bmemory\b))\s+"
+    r"(?:that |what )?(?:i (?:told you|said|mentioned) )?(?:that |about )?(?P<about>.+?)"
+    r"(?: (?:from|out of) (?:your|the) memory)?(?:,? please)?[.!?]*$",
+    re.IGNORECASE,
+)
+_ALL_OF_IT = re.compile(
+    r"\b(?:(?:whole|entire) memory|all (?:of )?your memor(?:y|ies)|your memory (?:completely|entirely)|"
+    r"every(?: single )?thing (?:there is|you(?:'ve| have)?(?: ever)? (?:saved|stored|remember|kept))\W*$)",
+    re.IGNORECASE,
+)
+_SPAN = re.compile(r"\blast\s+(?:(?P<number>half an|[\w.-]+)\s+)?(?P<unit>minute|hour|day)s?\b")
+_SMALL = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
+_NUMBERS = {word: float(number) for number, word in enumerate(_SMALL, 1)} | {
+    **{"half": 0.5, "half an": 0.5, "fifteen": 15.0, "twenty": 20.0, "thirty": 30.0, "forty": 40.0},
+    **{"forty-five": 45.0, "fifty": 50.0, "sixty": 60.0, "ninety": 90.0},
+}
+_MINUTES = {"minute": 1.0, "hour": 60.0, "day": 1440.0}
+#: What was said at the time that is asked for: "... when I said that the price is too high".
+_SAID_THEN = re.compile(
+    r"\b(?:when|while|as|(?:at )?the time(?: when)?|during|the moment)\s+(?:i|we|you)(?:'d| had| was| were)?\s+"
+    r"(?:sa(?:id|ying)|ask(?:ed|ing)|mention(?:ed|ing)|talk(?:ed|ing)|sp(?:oke|eaking)|discuss(?:ed|ing)|"
+    r"complain(?:ed|ing)|told you|wonder(?:ed|ing))"
+    r"(?:\s+(?:about|that|for|you|to you|if|whether)\b)*\s+(?P<said>.+?)[?.!]*$",
+    re.IGNORECASE,
+)
+#: Words that name nothing by themselves: the model sees what they stand for.
+_POINTING = frozenset({"me", "it", "this", "that", "us", "them", "him", "her", "everything", "all of it"})
 
 
 def when(seconds: float, at: float | None = None) -> str:
@@ -118,7 +158,7 @@ def tools(host: Any, settings: dict[str, Any]) -> list[Tool]:
 
     return [
         tool(recall_memory, extract=_query),
-        tool(what_was_shown),
+        tool(what_was_shown, extract=_said_then),
         tool(remember_this, effect=Effect.MUTATING, extract=_note),
         tool(forget_memory, effect=Effect.CONSEQUENTIAL, deadline_s=90.0, extract=_what_to_forget),
     ]
@@ -155,22 +195,37 @@ def _moments(count: int) -> str:
 
 
 def _query(request: str) -> dict[str, Any] | None:
-    """The request itself is the best query: its words and its meaning."""
-    return {"query": request.strip()} if request.strip() else None
+    """The request itself is the best query: its words and its meaning. Not where it orders to keep something."""
+    return {"query": request.strip()} if request.strip() and _note(request) is None else None
+
+
+def _said_then(request: str) -> dict[str, Any] | None:
+    """What was said at the time that is asked about."""
+    found = _SAID_THEN.search(request.strip())
+    return {"said": found["said"].strip()} if found else None
 
 
 def _note(request: str) -> dict[str, Any] | None:
-    found = _REMEMBER.match(request.strip())
-    return {"text": found["text"].strip()} if found else None
+    """What to keep, out of "remember that ..." and "..., please remember that"; None where nothing is ordered."""
+    words = request.strip()
+    found = _REMEMBER.match(words) or _REMEMBER_LAST.match(words)
+    return {"text": found["text"].strip()} if found and not _ELSEWHERE.search(words) else None
 
 
 def _what_to_forget(request: str) -> dict[str, Any] | None:
+    """The span of time, the subject, or all there is; None where it is not plain."""
     words = request.lower()
     if re.search(r"\b(this|the) (whole )?conversation\b", words):
         return {"conversation": True}
-    if found := re.search(r"\blast (\d+(?:\.\d+)?) (minute|hour)s?\b", words):
-        return {"minutes": float(found[1]) * (60 if found[2] == "hour" else 1)}
-    if found := _ABOUT.search(request):
-        about = found["about"].strip()
-        return None if about.lower() in ("me", "it", "this", "that", "us") else {"about": about}
+    if (found := _SPAN.search(words)) and not _ABOUT.search(request):
+        number = found["number"] or "one"
+        count = _NUMBERS.get(number) or (float(number) if re.fullmatch(r"\d+(?:\.\d+)?", number) else 0.0)
+        return {"minutes": count * _MINUTES[found["unit"]]} if count else None
+    about = _ABOUT.search(request)
+    if about is None and _ALL_OF_IT.search(words):
+        return {"everything": True}
+    if found := about or _FORGET.search(request):
+        subject = found["about"].strip()
+        first = subject.lower().split(",")[0]
+        return None if first in _POINTING or first.startswith(("everything", "all ")) else {"about": subject}
     return None
