@@ -25,6 +25,8 @@ Sheet = Annotated[Path | None, typer.Option("--open", metavar="FILE.html", help=
 Score = Annotated[str, typer.Option("--min-score", help="auto (the measured cut-off), none, or a number.")]
 #: What a run of indexing needs of the other plugins.
 _SEEING = ("vision", "language", "memory", "image_search")
+#: What a question needs.
+_ASKING = ("vision", "language", "image_search")
 
 
 @app.command(epilog="Example: omni photos index ~/Pictures")
@@ -91,7 +93,7 @@ def search(
             min_score=_score(min_score),
         )
 
-    found, library = _with(place, lambda library: library.search(query()), ("vision", "language", "image_search"))
+    found, library = _with(place, lambda library: library.search(query()), _ASKING)
     _answer(found, library, text, sheet, as_json)
 
 
@@ -110,7 +112,7 @@ def like(
     def query() -> Query:
         return Query(like=(_bytes(picture),), limit=limit, min_score=_score(min_score))
 
-    found, library = _with(place, lambda library: library.search(query()), ("vision", "language", "image_search"))
+    found, library = _with(place, lambda library: library.search(query()), _ASKING)
     _answer(found, library, picture.name, sheet, as_json)
 
 
@@ -162,7 +164,7 @@ def tune(
         known, _ = _with(place, lambda library: asyncio.to_thread(fitting.revert, library.store))
         typer.echo("Search is as before." if known else "Nothing had been fitted.")
         return
-    report, _ = _with(place, lambda library: fitting.tune(library.store, library.host), ("language", "image_search"))
+    report, _ = _with(place, lambda library: fitting.tune(library.store, library.host), _ASKING)
     if as_json:
         typer.echo(json.dumps(report))
         return

@@ -7,6 +7,7 @@ the index and removed with one command.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import time
@@ -124,9 +125,10 @@ async def tune(store: Store, host: Any, seed: int = 0) -> dict[str, Any]:
     labels = Matrix(store, "labels")
     labels.refresh()
     if np.isin(ids[chosen], labels.ids).all():
-        asked = await host.get(Embedder, **SPACES["labels"]).embed_text([lines[0] for lines in texts], query=True)
-        rows = labels.rows[np.searchsorted(labels.ids, ids[chosen])]
-        before = BY_TEXT[-1]["labels"] * _standard(asked @ rows.T) + BY_TEXT[-1]["text"] * before
+        with contextlib.suppress(CapabilityUnavailable):  # then searches do without them, too
+            asked = await host.get(Embedder, **SPACES["labels"]).embed_text([lines[0] for lines in texts], query=True)
+            rows = labels.rows[np.searchsorted(labels.ids, ids[chosen])]
+            before = BY_TEXT[-1]["labels"] * _standard(asked @ rows.T) + BY_TEXT[-1]["text"] * before
     head, report = select(features[chosen], plain[chosen], _unit(np.stack(targets)), first, before, seed)
     report |= {"captioned": len(present), "seconds": round(time.perf_counter() - began, 2), "at": int(time.time())}
     if report["tuned"]["reciprocal_rank"] <= report["plain"]["reciprocal_rank"]:

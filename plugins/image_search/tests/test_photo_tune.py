@@ -50,6 +50,16 @@ async def test_telling_captions_are_learned_kept_and_taken_back(tmp_path):
     store.close()
 
 
+async def test_photos_with_labels_are_learned_from_where_nobody_knows_labels_any_more(tmp_path):
+    store = filled(tmp_path, 120)
+    with store.transaction() as db:
+        row = np.ones(8, "<f2").tobytes()
+        db.execute("INSERT INTO vectors SELECT 'labels', id, ? FROM photos", (row,))
+    report = await tune.tune(store, host())
+    assert report["tuned"]["recall@10"] > report["plain"]["recall@10"] and tune.load(store) is not None
+    store.close()
+
+
 async def test_too_few_or_empty_captions_are_refused_and_change_nothing(tmp_path):
     few = filled(tmp_path / "few", tune.FEWEST - 1)
     with pytest.raises(BadInput, match="are needed"):
