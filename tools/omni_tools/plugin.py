@@ -47,7 +47,7 @@ class Tools:
     @hookimpl
     def omni_tools(self, context: PluginContext) -> list[Tool]:
         """The tools; their examples stand in the manifest."""
-        from omni_tools import calculator, clock, web
+        from omni_tools import calculator, clock, naming, web
         from omni_tools.attachments import read_attachment
         from omni_tools.files import FileTools, Roots
         from omni_tools.whiteboard.drawing import WhiteboardTools
@@ -63,9 +63,9 @@ class Tools:
             tool(time.set_reminder, effect=Effect.MUTATING, extract=clock.read_reminder),
             tool(time.list_timers),
             tool(time.cancel_timer, effect=Effect.MUTATING, extract=clock.read_which),
-            tool(files.list_files),
-            tool(files.read_file),
-            tool(files.find_files),
+            tool(files.list_files, extract=naming.read_folder),
+            tool(files.read_file, extract=naming.read_path),
+            tool(files.find_files, extract=naming.read_name),
             tool(files.explain_code),
             tool(pages.fetch_page, effect=Effect.IDEMPOTENT, extract=web.read_url),
             tool(read_attachment),

@@ -9,6 +9,7 @@ import pytest
 from omni_tools.attachments import document_text, read_attachment
 from omni_tools.code import nearest, words
 from omni_tools.files import FileTools, Roots
+from omni_tools.naming import read_folder, read_name, read_path
 
 from omni.errors import BadInput, Refused
 from omni.events import Attachment
@@ -119,3 +120,50 @@ async def test_an_attached_document_is_read_and_untrusted() -> None:
 def test_a_broken_document_is_a_sentence(data: bytes) -> None:
     with pytest.raises(BadInput):
         document_text(data, "thing.pdf")
+
+
+@pytest.mark.parametrize(
+    ("words", "path"),
+    [
+        ("open minutes.md and read it", "minutes.md"),
+        ("what is written in the file packing list dot txt", "packing list.txt"),
+        ("show me the file /etc/fstab", "/etc/fstab"),
+        ("read the file called diary to me", "diary"),
+        ("what does the attached file say", None),
+        ("read the file", None),
+        ("compare a.py2 with notes.md and plan.md", None),
+        ("open the page example.org", None),
+        ("see you at 5 p.m", None),
+    ],
+)
+def test_the_file_to_read_is_named_in_the_words(words: str, path: str | None) -> None:
+    assert read_path(words) == ({"path": path} if path else None)
+
+
+@pytest.mark.parametrize(
+    ("words", "read"),
+    [
+        ("list the recipes folder", {"folder": "recipes"}),
+        ("which files are in ~/work/plans?", {"folder": "~/work/plans"}),
+        ("look into the folder called bills", {"folder": "bills"}),
+        ("what is on my desktop", {"folder": "desktop"}),
+        ("how many files are in this directory", {}),
+        ("what files do I have", None),
+    ],
+)
+def test_the_folder_to_list_is_named_in_the_words(words: str, read: dict[str, str] | None) -> None:
+    assert read_folder(words) == read
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        ("is there a file with salary in its name", "salary"),
+        ("find draft_2.odt on this computer", "draft_2.odt"),
+        ("search for files whose name contains garden", "garden"),
+        ("find the file called garden plan", "garden plan"),
+        ("where did I put that thing", None),
+    ],
+)
+def test_the_file_to_find_is_named_in_the_words(words: str, name: str | None) -> None:
+    assert read_name(words) == ({"name": name} if name else None)

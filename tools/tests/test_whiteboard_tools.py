@@ -20,8 +20,9 @@ from omni_tools.whiteboard import figures
 from omni_tools.whiteboard import operations as ops
 from omni_tools.whiteboard.board import LIMIT, Board
 from omni_tools.whiteboard.boards import Boards, WhiteboardStage
-from omni_tools.whiteboard.drawing import WhiteboardTools
+from omni_tools.whiteboard.drawing import WhiteboardTools, _figures_in, _functions_in
 from omni_tools.whiteboard.pen import LETTER, MARGIN, rows, strokes_png
+from omni_tools.whiteboard.writing import text_in
 
 from omni.capabilities import ChatModel, Embedder, Region, Synthesizer, TextReader
 from omni.clock import run_virtual
@@ -323,3 +324,31 @@ def test_reading_a_request_for_the_board_loads_no_algebra():
         None,
     ]
     assert not algebra
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        ("write good morning on the whiteboard please", "good morning"),
+        ("put the formula U = R * I up on the board", "U = R * I"),
+        ("note on the board that lunch is at one", "lunch is at one"),
+        ("on the board, write the number 7", "7"),
+        ("write it on the board", None),
+        ("put the result on the whiteboard", None),
+        ("put a circle on the board", None),
+        ("what did you write on the board", None),
+    ],
+)
+def test_what_to_write_is_read_from_the_words(words: str, text: str | None) -> None:
+    assert text_in(words) == ({"text": text} if text else None)
+
+
+def test_functions_and_figures_are_read_among_other_words() -> None:
+    assert _functions_in("graph x + 2 and 4 - x together so that I can see it") == {"functions": ["x + 2", "4 - x"]}
+    assert _functions_in("I want to see what the curve of two over x looks like") is not None
+    assert _figures_in("rectangle five by two on the whiteboard") == {
+        "shapes": ["rectangle"],
+        "sizes": [5.0, 2.0],
+        "nested": False,
+    }
+    assert _figures_in("a square deal for everyone") is None

@@ -12,6 +12,7 @@ class VisualChat:
     @hookimpl
     def omni_tools(self, context: PluginContext) -> list[Tool]:
         """The tools; their examples stand in the manifest."""
+        from omni_visual_chat.asking import read_field_names, read_tip
         from omni_visual_chat.seeing import Sight
 
         sight = Sight(context.host)
@@ -20,8 +21,8 @@ class VisualChat:
             tool(sight.look_at_screen, deadline_s=60),
             tool(sight.look_at_image, deadline_s=60),
             tool(sight.transcribe_screen, deadline_s=60),
-            tool(sight.read_receipt, deadline_s=60),
-            tool(sight.read_document, deadline_s=120),
+            tool(sight.read_receipt, deadline_s=60, extract=read_tip),
+            tool(sight.read_document, deadline_s=120, extract=read_field_names),
         ]
 
     @hookimpl

@@ -22,7 +22,12 @@ _EXPLAIN = re.compile(
 )
 
 Question = Annotated[
-    str, Described(description="the question about what is seen, in the person's words", max_length=500)
+    str,
+    Described(
+        description="the question about what is seen, in the person's words",
+        max_length=500,
+        json_schema_extra={"x-copy": "request"},
+    ),
 ]
 
 

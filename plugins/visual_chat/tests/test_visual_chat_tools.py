@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+from omni_visual_chat.asking import read_field_names, read_tip
 from omni_visual_chat.documents import read_fields
 from omni_visual_chat.frames import LatestFrames
 from omni_visual_chat.plugin import plugin
@@ -190,3 +191,39 @@ def test_all_tools_read_only(tmp_path):
     tools = plugin.omni_tools(context=PluginContext("visual_chat", {}, tmp_path, None, FakeHost()))
     assert {tool.effect for tool in tools} == {Effect.PURE}
     assert {"look_at_camera", "look_at_screen", "look_at_image", "read_receipt"} <= {tool.name for tool in tools}
+
+
+@pytest.mark.parametrize(
+    ("request_", "arguments"),
+    [
+        ("what is the total of this receipt", {}),
+        ("read the bill and add a twelve percent tip", {"tip_percent": 12.0}),
+        ("how much is 17.5% tip on this", {"tip_percent": 17.5}),
+        ("how much should I tip on this bill", None),
+    ],
+)
+def test_a_tip_is_read_from_the_words(request_, arguments):
+    assert read_tip(request_) == arguments
+
+
+@pytest.mark.parametrize(
+    ("request_", "names"),
+    [
+        ("get the IBAN, the name and the due date from this scanned form", ["iban", "name", "due_date"]),
+        ("pull the model and serial number out of this photo", ["model", "serial_number"]),
+        ("which policy number and expiry date are on this card", ["policy_number", "expiry_date"]),
+        ("what is in this picture", None),
+        ("fill these fields from the scanned page", None),
+    ],
+)
+def test_field_names_are_read_from_the_words(request_, names):
+    read = read_field_names(request_)
+    assert (list(read["fields"]["properties"]) if read else None) == names
+
+
+def test_a_question_about_a_picture_is_the_request_itself():
+    from omni.planner.arguments import certain
+
+    host = FakeHost()
+    tools = {one.name: one for one in plugin.omni_tools(PluginContext("visual_chat", {}, None, None, host))}
+    assert certain(tools["look_at_camera"], "is my hair fine") == {"question": "is my hair fine"}

@@ -26,6 +26,7 @@ from omni_tools.whiteboard.lesson import Lesson
 from omni_tools.whiteboard.pen import rows, strokes_png
 from omni_tools.whiteboard.steps import solve
 from omni_tools.whiteboard.svg import board_svg
+from omni_tools.whiteboard.writing import text_in
 
 #: Where a picture of the problem may be, in the order in which it is looked for.
 PICTURES = ("camera", "screen")
@@ -48,7 +49,7 @@ class WhiteboardTools:
             tool(self.continue_lesson, extract=lambda _: {}),
             tool(self.draw_graph, extract=_functions_in),
             tool(self.draw_figure, extract=_figures_in),
-            tool(self.write_on_board, effect=Effect.IDEMPOTENT),
+            tool(self.write_on_board, effect=Effect.IDEMPOTENT, extract=text_in),
             tool(self.read_board, extract=lambda _: {}),
             tool(self.clear_board, effect=Effect.MUTATING, extract=lambda _: {}),
             tool(self.save_board, effect=Effect.MUTATING, extract=lambda _: {}),
@@ -255,7 +256,7 @@ def _functions_in(request: str) -> dict[str, Any] | None:
     if not match:
         return None
     words, span = match.group(1), {}
-    words = re.sub(r"\s+(?:for me|please|on the (?:white)?board)\b", "", words, flags=re.IGNORECASE)
+    words = _AROUND_FUNCTIONS.sub("", words)
     if ranged := re.search(rf"\s+(?:from|between)\s+({_NUMBER})\s+(?:to|and)\s+({_NUMBER})\W*$", words):
         span = {"x_from": _number(ranged.group(1)), "x_to": _number(ranged.group(2))}
         words = words[: ranged.start()]
@@ -270,11 +271,19 @@ def _figures_in(request: str) -> dict[str, Any] | None:
     """The figures and lengths in "draw a right triangle with sides three, four and five"."""
     said = re.sub(r"\bright[ -]angled? triangle", "right triangle", request.lower())
     shapes = figures_in(said)
-    if not shapes or not re.search(r"\b(?:draw|sketch|show|make|put|add|construct)\b", said):
+    if not shapes or not re.search(r"\b(?:draw|sketch|show|make|put|add|construct|on the (?:white ?)?board)\b", said):
         return None
     sizes = [float(number) for number in re.findall(r"(?<![\w.])\d+(?:\.\d+)?", digits(said))]
     nested = len(shapes) > 1 and bool(re.search(r"\b(?:inside|within|in)\b (?:a|the)\b", said))
     return {"shapes": shapes[:3], "sizes": sizes[:9], "nested": nested}
+
+
+#: What is said about functions and belongs to none of them.
+_AROUND_FUNCTIONS = re.compile(
+    r"\s+(?:for me|please|on the (?:white)?board|together|both|in one picture|looks? like)\b"
+    r"|,?\s+so (?:that )?(?:i|we)\b.*$",
+    re.IGNORECASE,
+)
 
 
 def _number(text: str) -> float:
