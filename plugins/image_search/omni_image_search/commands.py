@@ -143,8 +143,13 @@ def problems(place: Folder = None, as_json: Json = False) -> None:
     if as_json:
         typer.echo(json.dumps(msgspec.to_builtins(found), ensure_ascii=False))
     else:
+        alike: dict[str, list[str]] = {}
         for problem in found:
-            typer.echo(f"{problem.path}\n  {problem.what} {problem.remedy}")
+            alike.setdefault(f"{problem.what} {problem.remedy}", []).append(problem.path)
+        for what, paths in alike.items():
+            typer.echo(what)
+            for path in paths:
+                typer.echo(f"  {path}")
         many = "1 file" if len(found) == 1 else f"{len(found)} files"
         typer.echo(f"{many} could not be indexed." if found else "Everything could be indexed.")
     if found:

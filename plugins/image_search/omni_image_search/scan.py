@@ -101,6 +101,8 @@ class Indexer:
             # Closed before the decoders are, or what is still on its way would start them again.
             async with contextlib.aclosing(_bounded(changed, lambda entry: self._look(decoders, entry))) as outcomes:
                 async for outcome in outcomes:
+                    if outcome.problem and not outcome.problem.lasting and not await asyncio.to_thread(root.is_dir):
+                        break  # the folder is gone: that is one thing to tell, not one for every file
                     waiting.append(outcome)
                     if len(waiting) >= BATCH or time.perf_counter() - committed > COMMIT_S:
                         await asyncio.to_thread(self._commit, waiting, album, run, summary)
