@@ -12,8 +12,8 @@ import pytest
 from omni.capabilities import ChatModel, Embedder, Memory, Moment, Recalled
 from omni.errors import CapabilityUnavailable
 from omni.planner.choosing import Before, Chooser, goes_on
-from omni.planner.selection import NONE, Example, ExampleIndex, embed_words
-from omni.planner.split import candidate_cuts, refers_back, split
+from omni.planner.selection import NONE, Example, ExampleIndex, Route, embed_words
+from omni.planner.split import candidate_cuts, refers_back, split, without_preamble
 from omni.testing import FakeHost, ScriptedChat
 from omni.tools import Effect, Tool, ToolResult
 
@@ -322,3 +322,46 @@ def test_the_schema_of_a_choice_is_json() -> None:
     text = which_tool(Route("draw it", (("board", 0.5),), (Example("draw a house", "board"),)), ["board"], BY_NAME)
     example = next(line for line in text.splitlines() if line.startswith('"draw a house"'))
     assert json.loads(example.split("-> ")[1]) == {"tool": "board"}
+
+
+def test_what_is_to_come_first_comes_first() -> None:
+    cuts = [("keep a copy of it", "wipe the board")]
+    assert candidate_cuts("wipe the board but keep a copy of it first") == cuts
+    assert candidate_cuts("wipe the board, but first keep a copy of it") == cuts
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "which shop sold me this, and on what date?",  # one more question about the same thing
+        "find photos of my cat and show them to me",  # how to give the result
+        "I drew a circle somewhere and can't find photos of it",  # a statement sets the scene
+        "in the photos of my cat, which circle on the board is largest",
+    ],
+)
+async def test_what_belongs_together_stays_whole(text: str) -> None:
+    routes = await split(text, await index_of(), lambda _: "")
+    assert [route.text for route in routes] == [text]
+
+
+async def test_one_more_of_the_same_is_a_part_of_its_own() -> None:
+    text = "set a timer for ten minutes and another one of five minutes"
+    index = await index_of()
+    assert len(await split(text, index, lambda route: "timer" if "minutes" in route.text else "")) == 2
+    assert len(await split(text, index, lambda route: "")) == 1
+
+
+@pytest.mark.parametrize("score", [0.02, 0.5])
+async def test_a_wide_lead_is_believed_without_arguments(score: float) -> None:
+    async def ask(instruction: str, schema: dict[str, Any]) -> str:
+        return '{"tool": "none"}'
+
+    tools = {"timer": named("timer", *TOOLS[0].examples, extract=lambda _: None), "photos": TOOLS[1]}
+    route = Route("switch the thing off", (("timer", 0.3 + score), ("photos", 0.3)))
+    chosen, _ = await Chooser(host()).choose(route, tools, ask)
+    assert chosen == ("timer" if score > 0.1 else NONE)
+
+
+def test_stop_is_a_courtesy_only_by_itself() -> None:
+    assert without_preamble("stop, what time is it now") == "what time is it now"
+    assert without_preamble("stop the timer for the pasta") == "stop the timer for the pasta"

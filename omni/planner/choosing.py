@@ -37,6 +37,8 @@ SHOWN = {
     "screen": "on the screen",
     "document": "in this attached document",
 }
+#: The lead from which a tool is believed though it reads no arguments out of the words: the model writes them then.
+WIDE = 0.12
 #: Without a model to ask, the nearest tool is taken from this score on.
 ALONE = 0.4
 
@@ -127,7 +129,7 @@ class Chooser:
     async def choose(self, route: Route, tools: dict[str, Tool], ask: AskJson) -> tuple[str, str]:
         """The tool for one part and how it was chosen."""
         decided = route.decided
-        if decided and decided != NONE and not finds_nothing(tools[decided], route.text):
+        if decided and decided != NONE and (route.margin > WIDE or not finds_nothing(tools[decided], route.text)):
             return decided, "example"
         if spoken := speaks_for(route, tools):
             return spoken, "words"
@@ -236,8 +238,8 @@ def _reads(tool: Tool, words: str) -> bool:
 
 
 def finds_nothing(tool: Tool, words: str) -> bool:
-    """Whether a tool that only reads what is meant for it reads nothing here."""
-    return tool.extract is not None and _is_selective(tool) and tool.extract(words) is None
+    """Whether a tool that reads its arguments out of the words finds none here."""
+    return tool.extract is not None and tool.extract(words) is None
 
 
 def _is_selective(tool: Tool) -> bool:
