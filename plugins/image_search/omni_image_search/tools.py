@@ -9,6 +9,7 @@ from pydantic import Field
 
 from omni.errors import BadInput
 from omni.tools import Tool, ToolContext, ToolResult, tool
+from omni_image_search.asking import read_difference, read_wanted
 from omni_image_search.library import Library
 from omni_image_search.query import Query, moment
 from omni_image_search.records import Hit
@@ -42,7 +43,10 @@ def tools(library: Library) -> list[Tool]:
         query = Query(what, like=(picture(context),), limit=count, min_score=None)
         return answer(await library.search(query), what or "the picture")
 
-    return [tool(find_photos, deadline_s=60), tool(similar_photos, deadline_s=60)]
+    return [
+        tool(find_photos, deadline_s=60, extract=read_wanted),
+        tool(similar_photos, deadline_s=60, extract=read_difference),
+    ]
 
 
 def picture(context: ToolContext) -> bytes:
