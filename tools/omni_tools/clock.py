@@ -155,9 +155,16 @@ _LABEL = (
     re.compile(r"\b(?:a|the|my|an) (?P<label>[a-z]+) timer\b"),
 )
 _NO_LABEL = frozenset("me you it that this new another quick short long minute second hour egg-timer".split())  # noqa: SIM905
+#: "rem[ind]{2,4}" also takes the common slips of the fingers.
 _REMIND = re.compile(
-    r"\b(?:remind me|tell me|give me a reminder|set a reminder|don't let me forget|do not let me forget|"
-    r"make sure i(?: do not| don't) forget|ping me|nudge me|alert me|reminder)\b",
+    r"\b(?:rem[ind]{2,4} me|tell me|(?:give me|set) a reminder|don't let me forget|do not let me forget|"
+    r"make sure (?:that )?i(?: do not| don't) forget|make sure (?:that )?i(?:'m| am| get) reminded|"
+    r"ping me|nudge me|give me a nudge|alert me|reminder)\b",
+)
+#: "I have to call Ann in ten minutes, remind me": the deed is said before the order.
+_DEED_FIRST = re.compile(
+    r"^(?P<before>.*?)\bi(?:'ve got to| have got to| have to| need to| must| should) (?P<deed>[^,.;]+)"
+    r"[,.;] *(?P<order>.+)$"
 )
 
 
@@ -181,6 +188,8 @@ def read_reminder(words: str) -> dict[str, Any] | None:
     lowered = words.lower().replace("’", "'")
     if not _REMIND.search(lowered):
         return None
+    if (first := _DEED_FIRST.match(lowered)) and not _REMIND.search(first["before"] + first["deed"]):
+        return _read_deed(first["before"] + first["deed"], first["deed"], first["order"])
     found = when.moment(words, dt.datetime.now().astimezone())
     if found is None:
         return None
@@ -196,6 +205,23 @@ def read_reminder(words: str) -> dict[str, Any] | None:
     return {"text": nearest_span(rest, words) or rest, "at": " ".join(found[1])}
 
 
+def _read_deed(said: str, deed: str, order: str) -> dict[str, Any] | None:
+    """Moment and text where the deed comes before the order: the order's own time counts, on the deed's day."""
+    now = dt.datetime.now().astimezone()
+    before, after = when.moment(said, now), when.moment(order, now)
+    if before is None and after is None:
+        return None
+    day = when.day(said, now.date()) if after else None
+    phrases = (after or before or (now, ()))[1]
+    if day and when.day(order, now.date()) is None and not re.match(r"in\b", phrases[0]):
+        phrases = (day[1], *phrases)
+    text = when.plain(deed)
+    for phrase in () if after else phrases:
+        text = text.replace(phrase, " ")
+    text = " ".join(text.split()).strip(" ,.")
+    return {"text": nearest_span(text, deed) or text, "at": " ".join(phrases)} if len(text) > 1 else None
+
+
 def read_day(words: str) -> dict[str, Any] | None:
     """The day out of "how many days until Christmas"; None where no day is named."""
     found = when.day(words, dt.date.today())
@@ -203,13 +229,18 @@ def read_day(words: str) -> dict[str, Any] | None:
 
 
 _CANCEL = re.compile(
-    r"\b(?:cancel|stop|kill|delete|remove|turn off|switch off|clear|end|drop|forget|get rid of|dismiss|scrap)\b\s*(.+)"
+    r"\b(?:cancel|stop|kill|delete|remove|turn off|switch off|shut off|clear|end|drop|forget|get rid of|dismiss|"
+    r"scrap)\b\s*(.+)"
+    r"|\b(?:turn|switch|shut) ((?:the|that|this|my|all|both)\b.+?) off\b"
+    r"|\b(?:don't|do not|won't|will not|no longer) need ((?:the|that|this|my|those|these)\b.+)"
 )
 
 
 def read_which(words: str) -> dict[str, Any] | None:
-    """What a cancellation names, without the verb; None unless a timer or a reminder is named."""
+    """What a cancellation names, without the verb; None unless a timer or a reminder is named ("the tea one" is)."""
     match = _CANCEL.search(words.lower().replace("’", "'"))
-    if match is None or not re.search(r"\b(timers?|reminders?|alarms?|countdowns?)\b", match[1]):
+    named = next((group for group in match.groups() if group), "") if match else ""
+    if not re.search(r"\b(timers?|reminders?|alarms?|countdowns?)\b|^(?:the|that|this) [\w' -]+ one\W*$", named):
         return None
-    return {"which": re.sub(r",.*$", "", match[1]).strip(" .!?")}
+    named = re.sub(r",.*$| (?:any ?more|any longer|now|please)\b.*$", "", named)
+    return {"which": named.strip(" .!?")}

@@ -23,7 +23,7 @@ ROUNDING = re.compile(
 _LEAD = re.compile(
     r"^(?:(?:please|hey|ok(?:ay)?|so|and|omni|then|now|quickly|just|um|uh)\b[,\s]*)*"
     r"(?:(?:can|could|would|will) you (?:please )?)?(?:(?:please )?(?:tell me|give me|show me|help me) )?"
-    r"(?:(?:i (?:need|want)(?: to know)?|do you know|let me know) )?"
+    r"(?:(?:i (?:need|want)(?: to know)?|i(?:'d| would) like to know|i wonder|do you know|let me know) )?"
     r"(?:what(?:'s| is| are| would be| was| will be| do you get)?|whats|"
     r"how much(?: is| are| would be| does| do| money is)?|"
     r"calculate|compute|work out|figure out|evaluate|find|determine|the (?:value|result) of)?\b\s*"
@@ -31,8 +31,8 @@ _LEAD = re.compile(
     re.IGNORECASE,
 )
 _TAIL = re.compile(
-    r"(?:[\s,]*\b(?:please|for me|equal(?:s)?(?: to)?|make|makes|give(?: you)?|come to|exactly|altogether|in total|"
-    r"right now|then|is that|would that be|be|together|quickly)\b)*(?:(?<=[a-z])!+)?[\s?.,=]*$",
+    r"(?:[\s,]*\b(?:please|pls|thanks|for me|equal(?:s)?(?: to)?|make|makes|give(?: you)?|come to|exactly|"
+    r"altogether|in total|right now|then|is that|would that be|be|together|quickly)\b)*(?:(?<=[a-z])!+)?[\s?.,=]*$",
     re.IGNORECASE,
 )
 _CURRENCY = re.compile(r"[$€£]\s?|\s?\b(?:dollars?|euros?|bucks|usd|eur|gbp)\b", re.I)
@@ -50,6 +50,18 @@ _TEMPLATES: tuple[tuple[str, str], ...] = (
     (r"N (?:plus|and|with|increased by|more) NPCT(?: (?:tax|tip|vat|more|on top))?", r"\1*(1+\2/100)"),
     (r"N (?:minus|less|with|reduced by|decreased by|take away) NPCT(?: (?:off|discount|less))?", r"\1*(1-\2/100)"),
     (r"NPCT off (?:of )?N", r"\2*(1-\1/100)"),
+    (
+        r"(?:do|would|will|must) (?:i|we|you) (?:have to )?pay for (?:a |an |the |my |some )?N (?:[a-z-]+ ){1,3}?"
+        r"(?:when|if|with|at|that|and)(?: it| there)?(?:'s| is)? (?:a )?NPCT (?:off|discount|less|reduction)",
+        r"\1*(1-\2/100)",
+    ),
+    (r"(?:do i get |is it |happens )?(?:if|when) (?:i|we|you) add NPCT to N", r"\2*(1+\1/100)"),
+    (
+        r"(?:there (?:are|were) |we (?:are|were) )?N(?: of us| people| friends)?,? and (?:the |our )?[a-z]+ "
+        r"(?:came to|comes to|was|is|cost) N\W+.*\b(?:each|everybody|everyone|every)\b.*",
+        r"\2/\1",
+    ),
+    (r"(?:the |our )?[a-z]+ for N (?:people )?(?:came to|comes to|was|is|cost) N\W+.*\beach\b.*", r"\2/\1"),
     (r"(?:what ?)?PCT(?:age)? (?:of|is) N (?:is|of) N", r"100*\2/\1"),
     (r"N as aPCT(?:age)? of N", r"100*\1/\2"),
     (r"N is whatPCT(?:age)? of N", r"100*\1/\2"),
@@ -119,6 +131,7 @@ CONVERSIONS = tuple(
         r"(?:convert )?(?:how )?(?:many|much) (?P<to>[a-z°/0-9 ]+?) "
         r"(?:are|is|in|make|do|does|equals?|are there in|is there in|there are in)"
         rf"(?: there)?(?: in)? {NUMBER} ?(?P<from>[a-z°/0-9 ]+)",
+        rf"(?:how )?(?:many|much) (?P<to>[a-z°/]+?) {NUMBER} ?(?P<from>[a-z°/]+)(?: is| are| makes?)?",
         rf"(?:i have |there are )?{NUMBER} ?(?P<from>[a-z°/ ]+?)(?: of [a-z ]+)?,? "
         r"(?:what(?:'s| is) (?:that|it) in|how (?:many|much) is (?:that|it) in|how many) "
         r"(?P<to>[a-z°/ ]+?)(?: is that)?",

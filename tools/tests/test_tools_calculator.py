@@ -128,3 +128,19 @@ def test_the_command_prints_the_result() -> None:
     result = CliRunner().invoke(app, ["20 % of 42.50"])
     assert result.exit_code == 0 and result.output.startswith("8.50")
     assert CliRunner().invoke(app, ["1/0"]).exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "decimal"),
+    [
+        ("what do I pay for an eighty euro lamp when it's twenty percent off", "64"),
+        ("what do I get if I add 10 percent to 350", "385"),
+        ("There were three of us and lunch came to 49.50. What's each person's share?", "16.50"),
+        ("dinner for five was 120, how much does each of us owe", "24"),
+        ("I wonder how many grams 2 pounds is", "907.18474"),
+        ("50 fahrenheit in celsius pls", "10"),
+    ],
+)
+def test_a_calculation_told_as_a_story_is_read(words: str, decimal: str) -> None:
+    found = read(words)
+    assert found is not None and float(answer(found["expression"]).decimal) == pytest.approx(float(decimal), abs=1e-3)

@@ -279,3 +279,27 @@ def test_what_was_due_while_omni_was_off_is_told_late(tmp_path: Path) -> None:
         await hall.close()
 
     run_virtual(scenario())
+
+
+def test_a_deed_said_before_the_order_is_what_to_be_reminded_of() -> None:
+    read = read_reminder("in half an hour I need to feed the dog, give me a nudge then please")
+    assert read == {"text": "feed the dog", "at": "in 0.5 hours"}
+    read = read_reminder("I have to be at the station at half past nine tomorrow, make sure I'm reminded at nine")
+    assert read is not None and read["at"] == "tomorrow at 9" and read["text"].startswith("be at the station")
+    assert read_reminder("I have to go, remind me") is None
+    slip = read_reminder("remnid me to sweep at 5 pm")
+    assert slip is not None and slip["text"] == "sweep"
+
+
+@pytest.mark.parametrize(
+    ("words", "which"),
+    [
+        ("please switch that timer off now", "that timer"),
+        ("I don't need the reminder about the bins any more", "the reminder about the bins"),
+        ("cancel the bread one", "the bread one"),
+        ("no, I don't need a timer", None),
+        ("delete the file about timing", None),
+    ],
+)
+def test_what_to_cancel_is_named_in_the_words(words: str, which: str | None) -> None:
+    assert read_which(words) == ({"which": which} if which else None)
