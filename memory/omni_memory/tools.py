@@ -27,7 +27,7 @@ _REMEMBER = re.compile(
     r"^(?:ok(?:ay)?[, ]+|please[, ]+|(?:can|could) you (?:please )?|i want you to |(?:and|then|also),? )*"
     r"(?:remember|memori[sz]e|keep in mind|(?:make|take) a note|note down|note|don'?t forget|save this(?: for later)?|"
     r"keep this in (?:your )?(?:mind|memory))"
-    r"(?:,|:)?\s+(?!when\b|how\b|why\b|the (?:good old|days)\b)(?:that\s+|this:?\s+)?(?P<text>.+)$",
+    r"(?:,|:)?\s+(?!when\b|how\b|why\b|to\b|the (?:good old|days)\b)(?:that\s+|this:?\s+)?(?P<text>.+)$",
     re.IGNORECASE | re.DOTALL,
 )
 #: "My locker is 118, please remember that": the order comes last.
@@ -42,6 +42,13 @@ _REMEMBER_LAST = re.compile(
 _ELSEWHERE = re.compile(r"\bon the (?:white ?)?board\b", re.IGNORECASE)
 _ABOUT = re.compile(
     r"\b(?:about|of|regarding)\s+(?P<about>[^?]+?)\s*(?:\?|\.|$)",
+    re.IGNORECASE,
+)
+#: An order to forget, not a remark about forgetting.
+_ORDER = re.compile(
+    r"^\W*(?:(?:please|can you|could you|would you|will you|omni|now|and|then|also|just|never mind|i want you to|"
+    r"i'?d like you to|you can|you should)\b[\s,]*)*(?:forget|delete|erase|wipe|remove|clear|drop|take out)\b"
+    r"|\bforget (?:them|it|that)\W*$",
     re.IGNORECASE,
 )
 _FORGET = re.compile(
@@ -215,6 +222,8 @@ def _note(request: str) -> dict[str, Any] | None:
 def _what_to_forget(request: str) -> dict[str, Any] | None:
     """The span of time, the subject, or all there is; None where it is not plain."""
     words = request.lower()
+    if not _ORDER.search(request):
+        return None
     if re.search(r"\b(this|the) (whole )?conversation\b", words):
         return {"conversation": True}
     if (found := _SPAN.search(words)) and not _ABOUT.search(request):

@@ -21,6 +21,13 @@ _ASKING = re.compile(
     r"my|our|the|a|an|of|in|one|more)\b\W*)*",
     re.IGNORECASE,
 )
+#: Without one of these, or photos as its first word, a sentence with photos in it is a remark about them.
+_WANTED = re.compile(
+    r"\b(?:find|search|show|look(?:ing)? (?:for|through)|see|give|get|fetch|dig|need|want|where|which|any|"
+    r"(?:do|have) (?:i|we)|(?:is|are) there)\b"
+    rf"|^\W*(?:all |more |some |the |my |our )*{_PHOTO}\b",
+    re.IGNORECASE,
+)
 #: What a request says around what it wants.
 _AFTERWARDS = re.compile(
     r"(?:[,\s]+(?:please|for me|thanks|i (?:took|made|shot)|(?:that|which) (?:i|we) (?:took|made|shot)|taken|once|"
@@ -52,7 +59,7 @@ _VAGUE = re.compile(
 def read_wanted(request: str) -> dict[str, Any] | None:
     """What the photos show, without what, and from when to when; None where that is not plain."""
     words = request.strip()
-    if not _SPLIT.search(words) or _VAGUE.search(words):
+    if not _SPLIT.search(words) or not _WANTED.search(words) or _VAGUE.search(words):
         return None
     read: dict[str, Any] = {}
     if found := _WHEN.search(words):

@@ -21,6 +21,8 @@ from omni_image_search.asking import read_difference, read_wanted
         ("pictures of the party, but none with the dog in them", {"what": "party", "without": "dog"}),
         ("photos of the lake last summer", None),
         ("show me photos", None),
+        ("I adore photos of trains", None),
+        ("why do photos turn yellow", None),
         ("show me photos of it", None),
         ("tell me a story about a dragon", None),
     ],
