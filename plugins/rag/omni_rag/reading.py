@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -43,24 +44,25 @@ async def read_document(
     done = await asyncio.to_thread(store.pages, digest) if store.state(digest) == "reading" else []
     first = done[-1].number + 1 if done else 1
     title, pages, problems = "", 0, []
-    async for message in parse(path, limits, first):
-        if message["type"] == "open":
-            title, pages = " ".join(message["title"].split())[:200], message["pages"]
-            if pages > PAGES:
-                raise Unreadable(f"it says it has {pages} pages")
-            if not done:
-                await asyncio.to_thread(store.begin, digest, title, pages)
-        elif message["type"] == "problem":
-            if not pages:
-                raise Unreadable(message["message"])
-            if number := message.get("page", 0):  # kept with the pages: a later run is to know of it too
-                await asyncio.to_thread(store.keep_page, digest, Page(number, 0, 0, trouble=message["message"]))
+    async with contextlib.aclosing(parse(path, limits, first)) as messages:
+        async for message in messages:
+            if message["type"] == "open":
+                title, pages = " ".join(message["title"].split())[:200], message["pages"]
+                if pages > PAGES:
+                    raise Unreadable(f"it says it has {pages} pages")
+                if not done:
+                    await asyncio.to_thread(store.begin, digest, title, pages)
+            elif message["type"] == "problem":
+                if not pages:
+                    raise Unreadable(message["message"])
+                if number := message.get("page", 0):  # kept with the pages: a later run is to know of it too
+                    await asyncio.to_thread(store.keep_page, digest, Page(number, 0, 0, trouble=message["message"]))
+                else:
+                    problems.append((0, message["message"]))
             else:
-                problems.append((0, message["message"]))
-        else:
-            page = await _page(host, message)
-            await asyncio.to_thread(store.keep_page, digest, page)
-            on_page(page.number, pages)
+                page = await _page(host, message)
+                await asyncio.to_thread(store.keep_page, digest, page)
+                on_page(page.number, pages)
     if not pages:
         raise Unreadable("it holds no page")
     read = await asyncio.to_thread(store.pages, digest)

@@ -8,7 +8,7 @@ import contextlib
 import json
 import struct
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,21 +33,22 @@ class Ended(PluginError):
     """The process ended or was ended before it had answered."""
 
 
-async def parse(path: Path, limits: Limits, first: int = 1) -> AsyncIterator[dict[str, Any]]:
+async def parse(path: Path, limits: Limits, first: int = 1) -> AsyncGenerator[dict[str, Any], None]:
     """The parser's answers for a document from page `first` on, with a "problem" for each page that ended it."""
     pages, restarts, told = 0, 0, False
     while True:
         job = {"mode": "parse", "path": str(path), "first": first}
         try:
-            async for message in _answers(job, limits):
-                if message["type"] == "open":
-                    pages = message["pages"]
-                    if told:
-                        continue
-                    told = True
-                elif message["type"] == "page":
-                    first = (message.get("page") or message["parts"])["number"] + 1
-                yield message
+            async with contextlib.aclosing(_answers(job, limits)) as answers:  # whoever stops listening ends it
+                async for message in answers:
+                    if message["type"] == "open":
+                        pages = message["pages"]
+                        if told:
+                            continue
+                        told = True
+                    elif message["type"] == "page":
+                        first = (message.get("page") or message["parts"])["number"] + 1
+                    yield message
             return
         except (Ended, DeadlineExceeded) as error:
             restarts += 1
@@ -72,17 +73,18 @@ async def render(
     """(PNG, the page's size in points). Raises `BadInput` when it can't be had."""
     job = {"mode": "render", "path": str(path), "page": page, "box": box, "marks": list(marks), "width": width}
     try:
-        async for message in _answers(job, limits or Limits()):
-            if message["type"] == "image":
-                return base64.b64decode(message["image"]), tuple(message["size"])
-            if message["type"] == "problem":
-                raise BadInput(f"{path.name} can't be shown: {message['message']}.", "Index its folder anew.")
+        async with contextlib.aclosing(_answers(job, limits or Limits())) as answers:
+            async for message in answers:
+                if message["type"] == "image":
+                    return base64.b64decode(message["image"]), tuple(message["size"])
+                if message["type"] == "problem":
+                    raise BadInput(f"{path.name} can't be shown: {message['message']}.", "Index its folder anew.")
     except (Ended, DeadlineExceeded) as error:
         raise BadInput(f"{path.name} can't be shown: {error.message}.") from error
     raise BadInput(f"{path.name} can't be shown.")
 
 
-async def _answers(job: dict[str, Any], limits: Limits) -> AsyncIterator[dict[str, Any]]:
+async def _answers(job: dict[str, Any], limits: Limits) -> AsyncGenerator[dict[str, Any], None]:
     """The answers of one process. Raises `Ended` or `DeadlineExceeded`; the process is gone in any case."""
     job |= {"memory_mb": limits.memory_mb, "cpu_s": limits.cpu_s}
     process = await asyncio.create_subprocess_exec(
