@@ -129,6 +129,8 @@ class Chooser:
     async def choose(self, route: Route, tools: dict[str, Tool], ask: AskJson) -> tuple[str, str]:
         """The tool for one part and how it was chosen."""
         decided = route.decided
+        if decided not in ("", NONE) and (nearer := _reads_more(route, tools)):
+            return nearer, "words"
         if decided and decided != NONE and (route.margin > WIDE or not finds_nothing(tools[decided], route.text)):
             return decided, "example"
         if spoken := speaks_for(route, tools):
@@ -211,6 +213,16 @@ def speaks_for(route: Route, tools: dict[str, Tool]) -> str:
         if read and (_is_selective(tool) or any(value != route.text for value in read.values())):
             return name
     return ""
+
+
+def _reads_more(route: Route, tools: dict[str, Tool]) -> str:
+    """A tool almost as near as the best whose reading of the words says more than nearness: it takes only what is
+    meant for it and finds it here, where the best takes any words. Empty where there is none."""
+    if route.margin > WIDE or _is_selective(tools[route.best]):
+        return ""
+    spoken = speaks_for(route, tools)
+    scores = dict(route.ranked)
+    return spoken if spoken and _is_selective(tools[spoken]) and route.score - scores[spoken] <= WIDE else ""
 
 
 def goes_on(before: str, text: str) -> str:

@@ -35,8 +35,9 @@ NONE = "none"
 #: Set on benchmarks/planner_dev.toml, like the two thresholds below.
 WEIGHTS = (0.4, 0.2, 0.2)
 CENTRE_WEIGHT = 0.2
-#: The lead over the second tool from which the nearest examples decide alone.
-MARGIN = 0.07
+#: The lead over the second tool from which the nearest examples decide alone. With it 181 of 183 such requests of
+#: benchmarks/planner_dev.toml go right (165 of 166 at 0.07), and 557 of 623 declared examples, each against all others.
+MARGIN = 0.04
 #: Below this score nothing that was declared is near: no tool is meant.
 FLOOR = 0.3
 #: How many words open a request.
