@@ -167,6 +167,7 @@ async def test_three_parts_are_found() -> None:
 
 def test_cuts_need_words_on_both_sides() -> None:
     assert candidate_cuts("and") == [] and candidate_cuts("salt and pepper") == []
+    assert candidate_cuts("the root of two thousand and twenty five") == []
     assert candidate_cuts("clear the board and then plot it") == [("clear the board", "plot it")]
 
 

@@ -21,6 +21,12 @@ _SUM = re.compile(
     r"\W*plus\s+(?:[-\d]|[a-z]\b|(?:zero|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|half)\b|\w+teen\b|\w+ty\b)",
     re.IGNORECASE,
 )
+#: "Two thousand and five": a number, not two parts.
+_NUMBER = re.compile(
+    r"(?:\W*\b(?:\d+|a|half|quarter|zero|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|hundred|thousand|"
+    r"\w+teen|(?:twen|thir|for|fif|six|seven|eigh|nine)ty|point)\b)+\W*$",
+    re.IGNORECASE,
+)
 #: "Clear it but save it first": what comes last is to be done first.
 _FIRST = re.compile(
     r",?\s+but (?:(?:first|before(?: that)?),? (?P<early>\S+ .+?)|(?P<late>\S+ .+?) (?:first|before(?: that)?))[.!]*$",
@@ -52,7 +58,7 @@ _ANOTHER = re.compile(
     r"(?:please )?(?:(?:set|start) )?(?:another|one more|a second|a third|a further|one)\b", re.IGNORECASE
 )
 #: Each side of a cut must be at least this near to one of its tool's examples.
-SIDE = 0.36
+SIDE = 0.32
 #: What says how to give a result is an order of its own only where it is this near to an example.
 GIVEN = 0.7
 #: A request with more joints than this is prose, not a list of orders.
@@ -76,7 +82,7 @@ def candidate_cuts(text: str) -> list[tuple[str, str]]:
         if _SUM.match(text, match.start()):
             continue
         left, right = text[: match.start()].strip(" ,;."), text[match.end() :].strip(" ,;")
-        if len(left.split()) >= 2 and len(right.split()) >= 2 and not _FRAGMENT.match(right):
+        if len(left.split()) >= 2 and len(right.split()) >= 2 and not (_FRAGMENT.match(right) or _NUMBER.match(right)):
             cuts.append((left, right))
     return cuts
 

@@ -35,7 +35,8 @@ _IN_THE_NAME = re.compile(
     r"(?P<name>[\w.-]+)\s+in (?:its|the|their|his) (?:file ?)?names?\b"
     r"|\bwhose names? (?:contains?|includes?|has|have) (?:the word )?(?P<contains>[\w.-]+)"
     r"|\bfiles?(?: that (?:is|are))? (?:named|called) (?P<called>[\w.-]+(?: [\w.-]+){0,2}?)[?.!]*$"
-    r"|\bwith the name (?P<named>[\w.-]+)",
+    r"|\bwith the name (?P<named>[\w.-]+)"
+    r"|\bfiles? with (?:my|our) (?P<of>[\w.-]+(?: [\w.-]+)?)[?.!]*$",
     re.IGNORECASE,
 )
 

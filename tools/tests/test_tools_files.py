@@ -162,6 +162,7 @@ def test_the_folder_to_list_is_named_in_the_words(words: str, read: dict[str, st
         ("find draft_2.odt on this computer", "draft_2.odt"),
         ("search for files whose name contains garden", "garden"),
         ("find the file called garden plan", "garden plan"),
+        ("where is the file with our address list", "address list"),
         ("where did I put that thing", None),
     ],
 )

@@ -23,7 +23,8 @@ _ASKING = re.compile(
 )
 #: Without one of these, or photos as its first word, a sentence with photos in it is a remark about them.
 _WANTED = re.compile(
-    r"\b(?:find|search|show|look(?:ing)? (?:for|through)|see|give|get|fetch|dig|need|want|where|which|any|"
+    r"\b(?:find|s[earc]{4}h|show|look(?:ing)? (?:for|through)|see|give|get|fetch|dig|need|want|(?:i'd|would|you) like|"
+    r"where|which|any|"
     r"(?:do|have) (?:i|we)|(?:is|are) there)\b"
     rf"|^\W*(?:all |more |some |the |my |our )*{_PHOTO}\b",
     re.IGNORECASE,
@@ -92,4 +93,5 @@ def _between(found: re.Match[str]) -> dict[str, str]:
 def read_difference(request: str) -> dict[str, Any] | None:
     """In which way photos may differ from the one that is shown: nothing, unless the request says "but ..."."""
     found = re.search(r"\b(?:but|only)\s+(?:this time )?(?P<how>[\w' -]+?)[.?!]*$", request, re.IGNORECASE)
-    return {"what": found["how"].strip()} if found else {}
+    like = re.search(r"\b(?:like|similar|resembl\w+|same)\b", request, re.IGNORECASE)
+    return {"what": found["how"].strip()} if found and like else {}
