@@ -337,6 +337,7 @@ def test_what_is_to_come_first_comes_first() -> None:
         "which shop sold me this, and on what date?",  # one more question about the same thing
         "find photos of my cat and show them to me",  # how to give the result
         "I drew a circle somewhere and can't find photos of it",  # a statement sets the scene
+        "find photos of my cat and can't tell the board from a circle",
         "in the photos of my cat, which circle on the board is largest",
     ],
 )

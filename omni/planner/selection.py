@@ -41,7 +41,7 @@ NEAREST = 3
 #: The lead over the second tool from which the nearest examples decide alone. From there on 620 of 665 declared
 #: examples go right, each compared with all others; below it 141 of 233 would.
 MARGIN = 0.04
-#: Below this score nothing that was declared is near: no tool is meant. Like `SIDE`, set on benchmarks/planner_dev.toml.
+#: Below this score nothing that was declared is near: no tool is meant. Set on benchmarks/planner_dev.toml.
 FLOOR = 0.24
 #: How many words open a request.
 OPENING = 4

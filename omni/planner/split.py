@@ -47,11 +47,17 @@ _STATEMENT = re.compile(
 )
 #: So does a phrase before a question: "in the picture I sent, which ...".
 _PLACE = re.compile(r"(?:in|on|at|from|for|with|about|according to)\b", re.IGNORECASE)
+#: And what is to be asked: never a request of its own.
+_SOURCE = re.compile(r"according to\b", re.IGNORECASE)
 #: A question cut short: it asks for one more thing about what was named before.
 _FRAGMENT = re.compile(
     r"(?:(?:on|at|in|from|by|for|of|to|with) )?(?:which|what|when|where|who|whom|how (?:much|many|long))"
     r"(?: (?:date|day|time|place|price|shop|street|year|month|amount|total|currency|number))?\W*$",
     re.IGNORECASE,
+)
+#: What a person can't do or did is no order: "... and can't think in which folder".
+_TROUBLE = re.compile(
+    r"(?:can't|cannot|can not|couldn't|could not|don't(?! (?:forget|let))|didn't|won't|am|was|forgot)\b", re.IGNORECASE
 )
 #: "... and another one for the eggs": once more what the first part asked.
 _ANOTHER = re.compile(
@@ -82,7 +88,11 @@ def candidate_cuts(text: str) -> list[tuple[str, str]]:
         if _SUM.match(text, match.start()):
             continue
         left, right = text[: match.start()].strip(" ,;."), text[match.end() :].strip(" ,;")
-        if len(left.split()) >= 2 and len(right.split()) >= 2 and not (_FRAGMENT.match(right) or _NUMBER.match(right)):
+        if (
+            len(left.split()) >= 2
+            and len(right.split()) >= 2
+            and not any(part.match(right) for part in (_FRAGMENT, _NUMBER, _TROUBLE))
+        ):
             cuts.append((left, right))
     return cuts
 
@@ -132,14 +142,16 @@ def _convincing(pair: Sequence[Route], whole: Route, speaks: Speaks) -> bool:
     left, right = pair
     spoken = [speaks(route) for route in pair]
     tools = [said or (route.best if route.score >= SIDE else NONE) for said, route in zip(spoken, pair, strict=True)]
-    if NONE in tools or (_GIVING.match(right.text) and right.score < GIVEN) or (not spoken[0] and _sets(left, whole)):
+    if NONE in tools or (_GIVING.match(right.text) and right.score < GIVEN) or _sets(left, whole, spoken[0]):
         return False
     if tools[0] == tools[1]:
         return bool(spoken[0]) and bool(_ANOTHER.match(right.text))
     return max(route.score for route in pair) > whole.score - 0.05 or all(spoken)
 
 
-def _sets(left: Route, whole: Route) -> bool:
+def _sets(left: Route, whole: Route, spoken: str) -> bool:
     """Whether the left side only sets the scene: a statement, or a phrase with a mere comma after it."""
+    if spoken:
+        return bool(_SOURCE.match(left.text))
     joined = whole.text[len(left.text) :].lstrip()
     return bool(_STATEMENT.match(left.text) or (joined.startswith(",") and _PLACE.match(left.text)))

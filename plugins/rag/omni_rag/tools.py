@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
 from pydantic import Field
@@ -46,7 +47,51 @@ def tools(library: Library) -> list[Tool]:
             [one.plain() for one in found], say=said, trusted=False, evidence=tuple(_evidence(one) for one in found)
         )
 
-    return [tool(ask_documents, deadline_s=120), tool(find_in_documents, deadline_s=60)]
+    return [
+        tool(ask_documents, deadline_s=120, extract=_question),
+        tool(find_in_documents, deadline_s=60, extract=_place_wanted),
+    ]
+
+
+#: A place in a document is asked for, not an answer: "find the page about ...", "which of my PDFs mentions ...".
+_PLACE = re.compile(
+    r"\b(?:find|show|search|give|list|look up|look for|where|which)\b(?: \S+){0,4}? "
+    r"(?P<place>(?<!web )(?:passages?|pages?|paragraphs?|sections?|chapters?|slides?|clauses?)\b.*)"
+    r"|\bwhich (?:of my |of the )?(?:documents?|pdfs?|papers?) (?:\w+ )?(?:about|mentions?|talks?|names?|covers?) "
+    r"(?P<which>.+)"
+    r"|\bsearch (?:all |through )?(?:my|the|our) (?:documents?|pdfs?|papers?) for (?P<search>.+)",
+    re.IGNORECASE,
+)
+
+#: A document of one's own is named, and asked ("what does the lease say ...").
+_SOURCE = re.compile(
+    r"\b(?:the|my|our|its|\w+'s|by|to) (?:[\w-]+ ){0,2}?(?:manual|handbook|instructions?|contract|lease|polic(?:y|ies)|"
+    r"data ?sheet|annual report|guidelines?|brochure|tender|documents?|papers?|pdfs?|study|report|thesis|"
+    r"specification)\b",
+    re.IGNORECASE,
+)
+_ASKED = re.compile(
+    r"\b(?:what|which|how|who|when|where|why|does|did|says?|according|look|check|see|tell me)\b", re.IGNORECASE
+)
+#: Not these documents: what is attached, shown, lying in a folder, or was talked about.
+_OTHER = re.compile(
+    r"\b(?:attach\w*|upload\w*|dropp\w*|gave you|sent you|picture|photo|image|screen|webcam|folder|director(?:y|ies)|"
+    r"files?|board|remind\w*|remember\w*|forget|memory|open(?:ed)?|shown|earlier|yesterday|code|"
+    r"(?:i|we) (?:said?|tell|told|mention\w*|talk\w*|discuss\w*|decided?|had|have))\b",
+    re.IGNORECASE,
+)
+
+
+def _question(request: str) -> dict[str, str] | None:
+    """The question itself, where it names a document it is asked of; None where it does not, or asks for a place."""
+    of_documents = _SOURCE.search(request) and _ASKED.search(request) and not _OTHER.search(request)
+    return {"question": request.strip()} if of_documents and _place_wanted(request) is None else None
+
+
+def _place_wanted(request: str) -> dict[str, str] | None:
+    """What the passage is about; None where no place in a document is asked for."""
+    found = _PLACE.search(request)
+    return {"query": next(group for group in found.groups() if group).strip(" .?!")} if found else None
 
 
 async def _named(library: Library, document: str) -> list[str]:
