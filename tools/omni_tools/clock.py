@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 import time
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -202,7 +203,21 @@ def read_reminder(words: str) -> dict[str, Any] | None:
     rest = re.sub(r"\s+", " ", rest)
     if len(rest) < 2:
         return None
-    return {"text": nearest_span(rest, words) or rest, "at": " ".join(found[1])}
+    return {"text": nearest_span(rest, words) or rest, "at": _as_said(found[1], words)}
+
+
+def _as_said(phrases: Sequence[str], words: str) -> str:
+    """The phrases of a moment in the words they were said in: "at six" where `when` reads "at 6"."""
+    spoken = words.replace("’", "'").split()
+    said = []
+    for phrase in phrases:
+        spans = (
+            " ".join(spoken[at : at + width]).strip(" ,.!?")
+            for width in range(1, 8)
+            for at in range(len(spoken) + 1 - width)
+        )
+        said.append(next((span for span in spans if when.plain(span) == phrase), phrase))
+    return " ".join(said)
 
 
 def _read_deed(said: str, deed: str, order: str) -> dict[str, Any] | None:
@@ -219,7 +234,11 @@ def _read_deed(said: str, deed: str, order: str) -> dict[str, Any] | None:
     for phrase in () if after else phrases:
         text = text.replace(phrase, " ")
     text = " ".join(text.split()).strip(" ,.")
-    return {"text": nearest_span(text, deed) or text, "at": " ".join(phrases)} if len(text) > 1 else None
+    return (
+        {"text": nearest_span(text, deed) or text, "at": _as_said(phrases, f"{said} {order}")}
+        if len(text) > 1
+        else None
+    )
 
 
 def read_day(words: str) -> dict[str, Any] | None:
