@@ -18,7 +18,7 @@ LARGE_BYTES = 1 << 20
 
 
 def give_back_what_is_freed() -> bool:
-    """Set it for this process; returns whether its C library could be told. Threads that run already keep their arena."""
+    """Set it for this process; returns whether its C library could be told. Threads that run keep their arenas."""
     if not sys.platform.startswith("linux"):
         return False
     try:
