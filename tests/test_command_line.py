@@ -93,7 +93,7 @@ def test_settings_are_shown_set_and_unset(tmp_path):
 
 
 def test_secrets_are_not_shown(tmp_path):
-    omni("config", "set", "chat.api_key", "sk-secret", home=tmp_path)
+    assert "sk-secret" not in omni("config", "set", "chat.api_key", "sk-secret", home=tmp_path).stdout
     done = omni("config", "show", "--origin", home=tmp_path)
     assert "sk-secret" not in done.stdout and "(set)" in done.stdout
     assert (tmp_path / "config.toml").stat().st_mode & 0o077 == 0

@@ -65,7 +65,7 @@ def set_value(
 
     Example:  omni config set chat.endpoint http://127.0.0.1:11434/v1
     """
-    from omni.config import Config, parse_value, save_setting
+    from omni.config import Config, is_secret, parse_value, save_setting
     from omni.errors import ConfigError
 
     parsed = parse_value(value)
@@ -81,7 +81,8 @@ def set_value(
         trial = Config({"plugins": {parts[1]: {name: parsed}}}, {key: "the command line"})
         trial.plugin(parts[1], manifests[parts[1]].config_schema())
     path = save_setting(key, parsed)
-    typer.echo(f"{key} = {json.dumps(parsed, ensure_ascii=False)} in {path}")
+    shown = "(set)" if parsed and is_secret(key) else json.dumps(parsed, ensure_ascii=False)
+    typer.echo(f"{key} = {shown} in {path}")
 
 
 @app.command()
