@@ -110,6 +110,7 @@ async def test_writers_at_the_same_time_share_a_batch(memory):
     assert 1 <= len([s for s in syncs if s]) < 64
 
 
+@pytest.mark.slow
 async def test_the_loop_goes_on_while_it_works(memory):
     worst, last = 0.0, asyncio.get_running_loop().time()
     stop = False

@@ -39,6 +39,8 @@ SHOWN = {
 }
 #: The lead from which a tool is believed though it reads no arguments out of the words: the model writes them then.
 WIDE = 0.12
+#: Below this score the nearest tool is too far away to keep a person waiting for the model's opinion of it.
+WORTH_ASKING = 0.3
 #: Without a model to ask, the nearest tool is taken from this score on.
 ALONE = 0.4
 
@@ -135,7 +137,7 @@ class Chooser:
             return decided, "example"
         if spoken := speaks_for(route, tools):
             return spoken, "words"
-        if NONE in (decided, route.best):
+        if NONE in (decided, route.best) or route.score < WORTH_ASKING:
             # Small models hardly ever say "none", and asking costs the person seconds of silence: where plain talk
             # is the nearest and no tool reads anything out of the words, the examples are believed.
             return NONE, "example"

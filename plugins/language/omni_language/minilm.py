@@ -95,7 +95,6 @@ class MiniLM:
             if not graph.exists():
                 build(folder, graph)
             options = onnxruntime.SessionOptions()
-            options.enable_cpu_mem_arena = False  # it would keep the room of the longest input for ever
             options.intra_op_num_threads = self._threads
             options.inter_op_num_threads = 1
             options.log_severity_level = 3

@@ -118,7 +118,6 @@ def load_with_output(path: Path, inner: str, threads: int) -> tuple[Any, bool]:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.enable_cpu_mem_arena = False  # it would keep the room of the longest input for ever
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3

@@ -14,7 +14,6 @@ def session(path: Path, threads: int = 2) -> Any:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.enable_cpu_mem_arena = False  # it would keep the room of the longest input for ever
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
