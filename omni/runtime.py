@@ -9,7 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from omni.allocator import give_back_what_is_freed
 from omni.capabilities import Synthesizer
 from omni.catalogue.store import ModelStore
 from omni.config import Config
@@ -54,7 +53,6 @@ class Runtime:
 
     async def start(self) -> None:
         """Load the plugins. Whatever fails is contained and told; this raises only when nothing can work."""
-        give_back_what_is_freed()
         self.watchdog.start()
         await self.host.start()
 
