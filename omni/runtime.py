@@ -81,7 +81,11 @@ class Runtime:
             return ""
 
         # Side by side: the language model loads in a process of its own and waits for the disk most of the time.
-        return [sentence for sentence in await asyncio.gather(*(open_one(*one) for one in wanted)) if sentence]
+        missing = [sentence for sentence in await asyncio.gather(*(open_one(*one) for one in wanted)) if sentence]
+        # The first start embeds every tool's examples, 3 s on two cores; the first question need not wait for that.
+        with contextlib.suppress(OmniError):
+            await self.planner.chooser.index(self.host.tools())
+        return missing
 
     async def open_session(self, settings: dict[str, Any] | None = None) -> Conversation:
         """A new session with its stages running. Raises `Busy` when there are too many."""

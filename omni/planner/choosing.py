@@ -139,7 +139,7 @@ class Chooser:
             return spoken, "words"
         if NONE in (decided, route.best) or route.score < WORTH_ASKING:
             # Small models hardly ever say "none", and asking costs the person seconds of silence: where plain talk
-            # is the nearest and no tool reads anything out of the words, the examples are believed.
+            # is the nearest, or nothing is near, and no tool reads anything out of the words, that is believed.
             return NONE, "example"
         names = [n for n in route.short_list() if n == route.best or not finds_nothing(tools[n], route.text)]
         return await self._ask_which(route, names, tools, ask), "model"
