@@ -26,8 +26,9 @@ ONSET_FRAMES = 2
 #: Speech after the onset, in seconds, when words are asked for, and when it cuts without waiting for words.
 WORDS_AFTER_S = 0.35
 CERTAIN_AFTER_S = 0.9
-#: A hum ("mm-hm") has less than this share of its power above 500 Hz, where the first formant of an open vowel ("or",
-#: "no") lies; it does not even hold the voice.
+#: A hum ("mmmm") has less than this share of its power above 500 Hz, where the first formant of an open vowel ("or",
+#: "no") lies: however long, it needs words to cut. It holds like anything else: in a quarter of a second it sounds
+#: like the beginning of "even so", and a boomy room takes as much from the vowels.
 HUM_SHARE, HUM_EDGE_HZ = 0.05, 500
 #: Held sound that no speech follows goes on after this time: it was an echo or a knock.
 FALSE_ALARM_S = 0.25
@@ -99,17 +100,16 @@ class Interruption:
 
     def decide(self) -> Verdict:
         """What to do as things stand; also right after `BEGINS`."""
-        hum = len(self._hum) > 0 and float(np.median(self._hum)) < HUM_SHARE
         if self.held and self._quiet_s >= FALSE_ALARM_S and self._speech_s < 0.16:
             return Verdict.RELEASE
         if self._held_s > LONGEST_HOLD_S:
             return Verdict.CUT if self._speech_s > WORDS_AFTER_S else Verdict.RELEASE
-        if self._speech_s >= CERTAIN_AFTER_S and not hum:
+        if self._speech_s >= CERTAIN_AFTER_S and float(np.median(self._hum)) >= HUM_SHARE:
             return Verdict.CUT
         if self._speech_s - self._asked_at >= WORDS_AFTER_S:
             self._asked_at = self._speech_s
             return Verdict.WORDS
-        if self.hold and not self.held and not hum and self._quiet_s == 0.0:
+        if self.hold and not self.held and self._quiet_s == 0.0:
             self.held = True
             return Verdict.HOLD
         return Verdict.NOTHING

@@ -35,7 +35,7 @@ from omni.events import (
     TurnCommitted,
 )
 from omni.session import Session
-from omni_speech.backchannel import echoes, is_backchannel, is_stop
+from omni_speech.backchannel import echoes, is_backchannel, is_request, is_stop, once
 from omni_speech.echo import FRAME, EchoGuard, PlayedVoice
 from omni_speech.interruption import PERSON_SHARE, Interruption, Verdict
 from omni_speech.microphone import MicrophoneHealth
@@ -47,6 +47,8 @@ logger = logging.getLogger(__name__)
 RATE = 16_000
 #: Frames kept from before an onset: 0.29 s, so that no first consonant is lost.
 PRE_ROLL = 9
+#: The same over an answer, where what came before the onset is the loudspeaker: 0.1 s.
+PRE_ROLL_OVER = 3
 #: Frames of voice, of the last three, that begin an utterance.
 ONSET = 2
 #: Seconds without a frame, while someone speaks, after which the microphone counts as gone.
@@ -57,8 +59,9 @@ GAP_S = 1.0
 ECHO_TAIL_S = 0.6
 #: Share of heard words that are Omni's own from which on it was the loudspeaker.
 ECHO_WORDS = 0.6
-#: How sure the recogniser must be of a short remark before it cuts an answer, and how long a hum lasts.
-SURE = 0.42
+#: How sure the recogniser must be of a short remark before it cuts an answer: at its end, in its midst (Whisper writes
+#: half an "mm-hm" as "I'm sorry"), and of a word like "why?". Then how long a hum lasts.
+SURE, SURE_YET, SURE_REQUEST = 0.42, 0.5, 0.3
 HUM_S = 0.7
 #: Speech this soon after a turn was taken for finished goes on with it, if nothing of the answer was heard.
 CONTINUES_S = 1.5
@@ -228,7 +231,8 @@ class Listener:
         if verdict is Verdict.BEGINS:
             self._over_id -= 1
             self._over_judged = 0.0
-            self._over = [*self._recent, frame]
+            before = list(self._recent)
+            self._over = [*(before[-PRE_ROLL_OVER:] if playing else before), frame]
             verdict = self._interruption.decide()
         if verdict is Verdict.HOLD:
             if playing:
@@ -275,8 +279,9 @@ class Listener:
     def _means_it(self, text: str, confidence: float, *, final: bool) -> bool:
         """Whether these words interrupt. One short sound that is no clear word is a hum or a cough, so it doesn't."""
         if not final:
-            return len(text.split()) >= 2 and confidence >= SURE
-        return confidence >= SURE or self._interruption.speech_s >= HUM_S
+            return len(once(text).split()) >= 2 and confidence >= SURE_YET
+        sure = SURE_REQUEST if is_request(text) else SURE
+        return confidence >= sure or self._interruption.speech_s >= HUM_S
 
     def _cut(self) -> None:
         """They mean it: stop the answer and listen to them as to any turn, from their first sound on."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 
 import numpy as np
+from omni_speech.interruption import CERTAIN_AFTER_S, FRAME_S, Interruption, Verdict
 
 from omni.clock import run_virtual
 from omni.events import (
@@ -118,6 +119,15 @@ def test_stop_cuts_and_needs_no_answer(scene, answer):
             assert len(on.of(TurnCommitted)) == 1
 
     run_virtual(main())
+
+
+def test_a_low_voice_silences_it_as_fast_and_a_long_hum_alone_does_not_cut():
+    hum = np.sin(2 * np.pi * 150 * np.arange(512) / 16000).astype(np.float32)
+    over = Interruption()
+    verdicts = [over.frame(0.9, 1.0, hum) for _ in range(int(2 * CERTAIN_AFTER_S / FRAME_S))]
+    assert verdicts.index(Verdict.HOLD) * FRAME_S < 0.1
+    assert Verdict.WORDS in verdicts
+    assert Verdict.CUT not in verdicts[: int(1.5 * CERTAIN_AFTER_S / FRAME_S)]
 
 
 def test_its_own_voice_from_the_loudspeaker_never_interrupts(scene, answer):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from omni_speech.backchannel import echoes, is_backchannel, is_stop
+from omni_speech.backchannel import echoes, is_backchannel, is_request, is_stop
 from omni_speech.doubt import is_hallucination, is_repetition
 from omni_speech.endpointing import DICTATING_S, FINISHED_S, HANGING_S, OPEN_S, silence_needed
 from omni_speech.hearing import Utterance
@@ -26,12 +26,17 @@ def test_the_wait_follows_the_words(text, wait):
 
 
 def test_backchannels_are_told_from_answers_and_orders():
-    for text in ("Mm-hmm.", "Yeah.", "Okay.", "Okay, I see.", "Right, right.", "Uh-huh", "Got it."):
+    repeated = ("I see. I see.", "OIC.", "Okay. Okay. Okay. Okay. Okay.")  # what a recogniser makes of short sounds
+    for text in ("Mm-hmm.", "Yeah.", "Okay.", "Okay, I see.", "Right, right.", "Uh-huh", "Got it.", *repeated):
         assert is_backchannel(text), text
     for text in ("Yeah, but what about Tuesday?", "No.", "Stop!", "Wait", "", "Okay so tell me the other one"):
         assert not is_backchannel(text), text
     assert is_stop("Stop!")
     assert not is_stop("Stop at the station")
+    for text in ("Why?", "No. No.", "But why?", "Not now."):
+        assert is_request(text), text
+    for text in ("Yeah.", "I'm from.", "", "Tell me the reason why"):
+        assert not is_request(text), text
 
 
 def test_own_words_are_an_echo():
