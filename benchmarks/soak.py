@@ -43,11 +43,12 @@ class Samples:
     threads: list[int] = field(default_factory=list)
     files: list[int] = field(default_factory=list)
 
-    def growth(self) -> float:
-        """Megabytes an hour."""
-        if len(self.at) < 3:
+    def growth(self, share: float = 1.0) -> float:
+        """Megabytes an hour, over the last `share` of the time."""
+        first = int(len(self.at) * (1 - share))
+        if len(self.at) - first < 3:
             return float("nan")
-        return float(np.polyfit(np.array(self.at) / 3600, self.megabytes, 1)[0])
+        return float(np.polyfit(np.array(self.at[first:]) / 3600, self.megabytes[first:], 1)[0])
 
 
 async def sample(pid: int, samples: Samples, warm: asyncio.Event) -> None:
@@ -127,6 +128,7 @@ def main() -> int:
         "megabytes_at_first": statistics.median(samples.megabytes[:6]),
         "megabytes_at_last": statistics.median(samples.megabytes[-6:]),
         "growth_mb_per_hour": samples.growth(),
+        "growth_mb_per_hour_last_half": samples.growth(0.5),
         "threads_more": samples.threads[-1] - samples.threads[0],
         "files_more": samples.files[-1] - samples.files[0],
         "p50_s_first_third": percentile(waits[:third], 0.5),

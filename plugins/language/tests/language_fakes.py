@@ -31,6 +31,7 @@ class FakeLlama:
         self.caches: dict[int, list[int]] = {}
         self.evaluated: list[tuple[int, int, int]] = []  #: (slot, tokens from the cache, tokens computed)
         self.bodies: list[dict[str, Any]] = []
+        self.steps: list[dict[str, Any]] = []  #: completions that were not streamed: prefills, and the one of warming up
         self.closed = 0
         self.gate = asyncio.Event()
         self.gate.set()
@@ -50,6 +51,7 @@ class FakeLlama:
             return {"tokens": [ord(letter) for letter in body["content"]]}
         assert path == "/completion"
         await self.gate.wait()
+        self.steps.append(body)
         self._evaluate(body)
         return {}
 

@@ -52,6 +52,12 @@ async def test_an_answer_comes_in_deltas_and_ends_with_the_counts():
     assert not engine.alive
 
 
+async def test_opening_makes_the_grammar_compiler_ready():
+    _, engine = await opened()
+    assert engine.steps[0]["json_schema"]
+    assert engine.steps[0]["n_predict"] == 1
+
+
 async def test_the_history_stays_in_the_sessions_cache():
     chat, _ = await opened()
     first = [SYSTEM, Message("user", "What is the capital of France?")]

@@ -9,6 +9,7 @@ shorter than four seconds, times are asked for, and what still looks repeated is
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,9 @@ PADDING_S = 1.0
 #: Windows in seconds, tried in turn while the text repeats itself: the first holds at least the utterance and
 #: its padding. Measured: at 4 s short commands no longer loop, and 8 s mends most of what still does.
 WINDOWS_S = (4.0, 8.0, 30.0)
+#: Windows are rounded up to this. For each length that it meets, oneDNN compiles the convolutions anew (3 ms) and
+#: keeps them (1.4 MB), a thousand of them: left to itself, an hour of talk costs hundreds of megabytes.
+STEP_S = 0.25
 #: The longest piece given to the model at once; the window is 30 s.
 PIECE_S = 28.0
 #: Quieter than this (root mean square of -1..1) is silence whatever the model may read into it.
@@ -149,7 +153,7 @@ class WhisperTranscriber:
     def _recognise(self, ticket: Ticket, audio: Audio, prompt: str, words: bool, language: str) -> _Piece:
         """One piece of at most 28 s; again in a longer window while it repeats itself."""
         seconds = audio.size / RATE
-        needed = seconds + PADDING_S
+        needed = math.ceil((seconds + PADDING_S) / STEP_S) * STEP_S
         windows = [max(needed, WINDOWS_S[0]), *(w for w in WINDOWS_S[1:] if w > max(needed, WINDOWS_S[0]))]
         if self._full_window:
             windows = windows[-1:]
