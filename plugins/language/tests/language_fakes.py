@@ -31,7 +31,7 @@ class FakeLlama:
         self.caches: dict[int, list[int]] = {}
         self.evaluated: list[tuple[int, int, int]] = []  #: (slot, tokens from the cache, tokens computed)
         self.bodies: list[dict[str, Any]] = []
-        self.steps: list[dict[str, Any]] = []  #: completions that were not streamed: prefills, and the one of warming up
+        self.steps: list[dict[str, Any]] = []  #: completions that were not streamed
         self.closed = 0
         self.gate = asyncio.Event()
         self.gate.set()
