@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from omni.host.contract.rules import Rule
+    from omni.host.contract.subject import Subject
     from omni.host.hookspecs import Offer
 
 
@@ -50,11 +51,12 @@ def _test(
         from omni.host.contract.subject import Subject
         from omni.host.contract.verdicts import NotApplicable
 
-        subject = Subject(package, provide=provide(), store=_store() if with_models else None, with_models=with_models)
-        try:
-            await rule(subject)
-        except NotApplicable as why:
-            pytest.skip(f"{rule.__name__}: {why}")
+        store = _store() if with_models else None
+        with Subject(package, provide=provide(), store=store, with_models=with_models) as subject:
+            try:
+                await rule(subject)
+            except NotApplicable as why:
+                pytest.skip(f"{rule.__name__}: {why}")
 
     test.__name__ = f"test_contract_{rule.__name__}"
     test.__doc__ = rule.__doc__
@@ -101,31 +103,35 @@ async def check(
     load_s: float = 20.0,
 ) -> list[Outcome]:
     """Try the rules (all, or those named) on a plugin and say what became of each."""
-    from omni.errors import CapabilityUnavailable, OmniError
     from omni.host.contract.rules import CAPABILITY_RULES, RULES
     from omni.host.contract.subject import Subject
-    from omni.host.contract.verdicts import Broken, NotApplicable
 
     outcomes = []
     chosen = RULES if rules is None else {name: RULES[name] for name in rules}
     for name, rule in chosen.items():
         for models in (False, True) if with_models and rule in CAPABILITY_RULES else (False,):
-            subject = Subject(
-                package, provide=provide, store=_store() if models else None, with_models=models, load_s=load_s
-            )
+            store = _store() if models else None
             label = f"{name} (with models)" if models else name
-            try:
-                await rule(subject)
-                outcomes.append(Outcome(label, "kept"))
-            except NotApplicable as why:
-                outcomes.append(Outcome(label, "skipped", str(why)))
-            except CapabilityUnavailable as error:
-                if not (subject.manifest.needs or subject.manifest.wants):
-                    outcomes.append(Outcome(label, "broken", str(error)))
-                    continue
-                outcomes.append(Outcome(label, "skipped", f"it needs another plugin: {error}"))
-            except (Broken, OmniError) as error:
-                outcomes.append(Outcome(label, "broken", str(error)))
-            except Exception as error:
-                outcomes.append(Outcome(label, "broken", f"{type(error).__name__}: {error}"))
+            with Subject(package, provide=provide, store=store, with_models=models, load_s=load_s) as subject:
+                outcomes.append(Outcome(label, *await _result(rule, subject)))
     return outcomes
+
+
+async def _result(rule: Rule, subject: Subject) -> tuple[Literal["kept", "broken", "skipped"], str]:
+    """What became of a rule on this subject, and why."""
+    from omni.errors import CapabilityUnavailable, OmniError
+    from omni.host.contract.verdicts import Broken, NotApplicable
+
+    try:
+        await rule(subject)
+    except NotApplicable as why:
+        return "skipped", str(why)
+    except CapabilityUnavailable as error:
+        if subject.manifest.needs or subject.manifest.wants:
+            return "skipped", f"it needs another plugin: {error}"
+        return "broken", str(error)
+    except (Broken, OmniError) as error:
+        return "broken", str(error)
+    except Exception as error:
+        return "broken", f"{type(error).__name__}: {error}"
+    return "kept", ""

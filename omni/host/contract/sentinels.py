@@ -8,7 +8,7 @@ import os
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -82,7 +82,11 @@ class Touched:
 _watching: Touched | None = None
 _installed = False
 
-_CHANGES = {"os.remove", "os.rename", "os.mkdir", "os.rmdir", "os.link", "os.symlink", "os.truncate", "os.chmod"}
+#: Where in an event's arguments a changed path is, and the open folder (`dir_fd`) that it is relative to.
+_CHANGES = {
+    "os.remove": ((0, 1),), "os.rmdir": ((0, 1),), "os.mkdir": ((0, 2),), "os.chmod": ((0, 2),),
+    "os.rename": ((0, 2), (1, 3)), "os.link": ((0, 2), (1, 3)), "os.symlink": ((1, 2),), "os.truncate": ((0, None),),
+}  # fmt: skip
 _PROGRAMS = {"subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.fork", "os.forkpty"}
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
@@ -98,15 +102,24 @@ def _audit(event: str, args: tuple[Any, ...]) -> None:
     elif event == "os.mkdir" and os.path.isdir(args[0]):
         return  # `makedirs(exist_ok=True)` of a folder that is there changes nothing
     elif event in _CHANGES:
-        touched.written += [
-            os.path.abspath(os.fsdecode(a)) for a in args[:2] if isinstance(a, str | bytes | os.PathLike)
-        ]
+        for path, folder in _CHANGES[event]:
+            if isinstance(args[path], str | bytes | os.PathLike):
+                touched.written.append(_absolute(args[path], -1 if folder is None else args[folder]))
     elif event in ("socket.connect", "socket.sendto", "socket.bind") and isinstance(args[1], tuple):
         touched.network.append(f"{event.removeprefix('socket.')} {args[1][0]}:{args[1][1]}")
     elif event == "socket.getaddrinfo":
         touched.network.append(f"look up {args[0]}")
     elif event in _PROGRAMS:
         touched.programs.append(f"{event} {args[0] if args else ''}")
+
+
+def _absolute(path: str | bytes | os.PathLike[str], folder: int) -> str:
+    """The whole path; `folder` is the open one it is relative to, or -1 for the current one."""
+    base = ""
+    if folder >= 0:
+        with suppress(OSError):  # only Linux tells
+            base = os.readlink(f"/proc/self/fd/{folder}")
+    return os.path.abspath(os.path.join(base, os.fsdecode(path)))
 
 
 @contextmanager
