@@ -61,7 +61,9 @@ ECHO_TAIL_S = 0.6
 ECHO_WORDS = 0.6
 #: How sure the recogniser must be of a short remark before it cuts an answer: at its end, in its midst (Whisper writes
 #: half an "mm-hm" as "I'm sorry"), and of a word like "why?". Then how long a hum lasts.
-SURE, SURE_YET, SURE_REQUEST = 0.42, 0.5, 0.3
+SURE, SURE_YET, SURE_REQUEST = 0.42, 0.6, 0.3
+#: Said to the recogniser before a remark: it leaves hums out, or makes words of them, unless it has just read some.
+HUMS = "Mm-hm. Uh-huh. Mm. Hmm. Yeah."
 HUM_S = 0.7
 #: Speech this soon after a turn was taken for finished goes on with it, if nothing of the answer was heard.
 CONTINUES_S = 1.5
@@ -125,6 +127,7 @@ class Listener:
         self._over: list[Frame] = []  # what is said over the answer, from a little before its onset
         self._over_id = 0
         self._over_judged = 0.0  #: seconds of speech that the last wish for final words covered
+        self._over_hummed = 0.0  #: how sure the recogniser was at most that it is a hum or a "yeah"
         self._recent: deque[Frame] = deque(maxlen=PRE_ROLL)
         self._voiced: deque[bool] = deque(maxlen=3)
         self._muted = False
@@ -230,7 +233,7 @@ class Listener:
         verdict = self._interruption.frame(frame[0], share, frame[1])
         if verdict is Verdict.BEGINS:
             self._over_id -= 1
-            self._over_judged = 0.0
+            self._over_judged = self._over_hummed = 0.0
             before = list(self._recent)
             self._over = [*(before[-PRE_ROLL_OVER:] if playing else before), frame]
             verdict = self._interruption.decide()
@@ -255,7 +258,7 @@ class Listener:
     def _ask_over(self, *, final: bool) -> None:
         if self._over:
             audio = np.concatenate([audio for _, audio, _ in self._over])
-            self._recogniser.ask(Job(lambda: (audio, ""), final, (self._over_id, audio.size)))
+            self._recogniser.ask(Job(lambda: (audio, HUMS), final, (self._over_id, audio.size)))
 
     def _judge(self, job: Job, transcript: Transcript) -> None:
         """Words were recognised over the answer: whose are they, and do they mean to interrupt?"""
@@ -267,7 +270,7 @@ class Listener:
         elif not text:
             if job.final:
                 self._release()
-        elif is_backchannel(text):
+        elif self._is_listening(text, transcript.confidence):
             if job.final:
                 self._session.publish(Backchannel, text=text)
                 self._release()
@@ -275,6 +278,13 @@ class Listener:
             self._cut()
         elif job.final:
             self._release()
+
+    def _is_listening(self, text: str, confidence: float) -> bool:
+        """Whether these words show that someone listens; or something as short that was surely heard as such before."""
+        if is_backchannel(text):
+            self._over_hummed = max(self._over_hummed, confidence)
+            return True
+        return confidence < self._over_hummed and len(once(text).split()) <= 3 and not is_stop(text)
 
     def _means_it(self, text: str, confidence: float, *, final: bool) -> bool:
         """Whether these words interrupt. One short sound that is no clear word is a hum or a cough, so it doesn't."""

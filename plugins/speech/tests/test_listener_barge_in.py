@@ -5,8 +5,10 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 
 import numpy as np
+import pytest
 from omni_speech.interruption import CERTAIN_AFTER_S, FRAME_S, Interruption, Verdict
 
+from omni.capabilities import Transcript
 from omni.clock import run_virtual
 from omni.events import (
     AudioFlush,
@@ -117,6 +119,25 @@ def test_stop_cuts_and_needs_no_answer(scene, answer):
             assert on.of(BargeIn)
             assert on.of(TurnDropped)[-1].reason == "asked to stop"
             assert len(on.of(TurnCommitted)) == 1
+
+    run_virtual(main())
+
+
+@pytest.mark.parametrize(("heard", "cuts"), [
+    ([("Um-hm.", 0.6), ("I'm Ham.", 0.45)], False),  # surely a hum before: still one
+    ([("I'm sorry.", 0.5), ("Mm-hm.", 0.6)], False),  # half a hum is no words yet
+    ([("Mm-hm.", 0.4), ("I'm sorry, what?", 0.7)], True),
+    ([("Bye.", 0.3), ("Why?", 0.35)], True),  # a question, however short
+    ([("Bye.", 0.3), ("Bye.", 0.35)], False),
+])  # fmt: skip
+def test_a_short_remark_is_judged_by_the_surest_words(scene, answer, heard, cuts):
+    async def main():
+        async with answering(scene, answer, "It is half past nine in the evening.") as (on, _):
+            on.transcriber.instead = [Transcript(text, confidence=sure) for text, sure in heard]
+            await on.say("remark", each=0.5)
+            await on.silence(1.5)
+            assert not on.transcriber.instead
+            assert bool(on.of(BargeIn)) is cuts
 
     run_virtual(main())
 
