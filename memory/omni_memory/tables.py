@@ -32,7 +32,7 @@ _VECTORS = "vectors_"
 _GRACE = timedelta(minutes=10)
 #: Bytes that LanceDB may keep of indices and of manifests. Left alone it keeps up to 7 GB; six hundred small commits
 #: alone make 200 MB of manifests, and growing by the square.
-INDEX_CACHE, METADATA_CACHE = 128 << 20, 16 << 20
+INDEX_CACHE, METADATA_CACHE = 512 << 20, 16 << 20
 _importing = threading.Lock()
 
 
