@@ -95,3 +95,16 @@ def test_what_is_this_machine(host):
 @pytest.mark.parametrize("host", ELSEWHERE)
 def test_what_is_not(host):
     assert not is_loopback(host)
+
+
+def test_no_library_prepares_to_send_what_it_is_used_for(tmp_path):
+    silences = ("ORT_DISABLE_TELEMETRY", "HF_HUB_DISABLE_TELEMETRY", "DO_NOT_TRACK", "CI", "GITHUB_ACTIONS")
+    environment = {name: value for name, value in os.environ.items() if name not in silences}
+    home = {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache"), "LOCALAPPDATA": str(tmp_path)}
+    code = "import omni, onnxruntime, huggingface_hub.constants; print(huggingface_hub.constants.HF_HUB_DISABLE_TELEMETRY)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True, env=environment | home
+    )
+    assert done.stdout.strip() == "True"
+    # ONNX Runtime would write an identifier of the device and a queue of events here, at its import.
+    assert [str(path) for path in tmp_path.rglob("*") if path.is_file()] == []
