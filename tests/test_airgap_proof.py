@@ -101,7 +101,7 @@ def test_no_library_prepares_to_send_what_it_is_used_for(tmp_path):
     silences = ("ORT_DISABLE_TELEMETRY", "HF_HUB_DISABLE_TELEMETRY", "DO_NOT_TRACK", "CI", "GITHUB_ACTIONS")
     environment = {name: value for name, value in os.environ.items() if name not in silences}
     home = {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache"), "LOCALAPPDATA": str(tmp_path)}
-    code = "import omni, onnxruntime, huggingface_hub.constants; print(huggingface_hub.constants.HF_HUB_DISABLE_TELEMETRY)"
+    code = "import omni, onnxruntime; from huggingface_hub import constants; print(constants.HF_HUB_DISABLE_TELEMETRY)"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True, env=environment | home
     )
