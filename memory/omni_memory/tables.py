@@ -80,7 +80,8 @@ class Tables:
         """The open table, or None where it has not been written yet."""
         with self._lock:
             if name not in self._open:
-                if not (self.folder / f"{name}.lance").exists():
+                # A process that was killed while it made the table leaves its folder without a version.
+                if not any((self.folder / f"{name}.lance" / "_versions").glob("*.manifest")):
                     return None
                 self._open[name] = self._connect().open_table(name)
             return self._open[name]

@@ -14,6 +14,9 @@ import time
 import pytest
 from omni_memory.schema import Filter
 from omni_memory.store import Store
+from omni_memory.tables import Tables
+
+from omni.capabilities import Moment
 
 #: Writes as fast as it can, flushing all the time; says each text only after it was acknowledged.
 WRITER = textwrap.dedent("""
@@ -126,3 +129,12 @@ def test_fifty_kills_lose_nothing(tmp_path):
 def test_one_kill_loses_nothing(tmp_path):
     acknowledged, _ = crash(tmp_path, 1, lanes=1)
     assert acknowledged >= 3
+
+
+@pytest.mark.parametrize("inner", ["", "data", "_versions", "_transactions"])
+def test_a_table_that_was_being_made_when_the_process_was_killed_is_made_again(inner, tmp_path):
+    (tmp_path / "moments.lance" / inner).mkdir(parents=True)
+    tables = Tables(tmp_path, writable=True)
+    assert tables.count() == 0
+    tables.put([Moment("speech", "the key lies under the mat", 1.0, 2.0, id="m")])
+    assert tables.count() == 1
