@@ -113,8 +113,9 @@ async def _answers(job: dict[str, Any], limits: Limits) -> AsyncGenerator[dict[s
         if process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
+        # Not `wait`: it waits for the pipe's end too, which is not seen while a full buffer has paused the reading.
         with contextlib.suppress(Exception):
-            await process.wait()
+            await process.communicate()
 
 
 async def _frame(stream: asyncio.StreamReader) -> dict[str, Any]:

@@ -1,12 +1,13 @@
 """What an indexing run does with files that change, move, vanish, can't be read; and what a stop in it costs."""
 
+import asyncio
 import errno
 import json
 import os
 import shutil
 
 import pytest
-from omni_rag import indexing
+from omni_rag import indexing, sandbox
 from omni_rag.indexing import alone
 from omni_rag.library import Library
 from rag_made import FakeHost, Reader, Remembering, manual, pdf, text
@@ -273,3 +274,22 @@ def test_hostile_file_names_stay_names(tmp_path):
 
     name = json.loads('"a\\u202eb.pdf"')
     assert name in sentence(str(tmp_path / name), 3, "it is damaged")
+
+
+async def test_a_reading_that_is_given_up_ends_also_while_much_of_it_waits_to_be_taken(tmp_path, monkeypatch):
+    started = []
+    real = asyncio.create_subprocess_exec
+
+    async def start(*command, **options):
+        started.append(await real(*command, **options))
+        return started[-1]
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", start)
+    (tmp_path / "long.txt").write_text("\n\n".join(f"Paragraph {i} about pressure." for i in range(40_000)))
+    async with asyncio.timeout(60):
+        answers = sandbox.parse(tmp_path / "long.txt", sandbox.Limits())
+        await anext(answers)
+        while not started[0].stdout._paused:  # the buffer is full, and the end behind it can't be seen  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        await answers.aclose()
+    assert started[0].returncode is not None
