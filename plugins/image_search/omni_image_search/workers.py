@@ -81,4 +81,7 @@ class _Worker:
             return
         with contextlib.suppress(ProcessLookupError):
             process.kill()
-        await process.wait()
+        try:  # `wait` alone waits for the pipe's end too, which is not seen while a full buffer has paused the reading
+            await process.communicate()
+        except RuntimeError:  # somebody reads it still
+            await process.wait()
