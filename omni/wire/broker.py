@@ -17,6 +17,7 @@ from typing import Any
 
 from omni.airgap import is_loopback
 from omni.errors import Busy, ConfigError, PluginError
+from omni.processes import end
 
 _MQTT_3_1_1 = 4  #: the protocol level that a CONNECT names
 _CONNECT_HEAD = 10  #: bytes in front of a CONNECT's payload: name, level, flags, keep-alive
@@ -77,9 +78,7 @@ class EmbeddedBroker:
             said = {"error": f"it did not come up ({type(error).__name__})"}
         finally:
             if "port" not in said:
-                if process.returncode is None:
-                    process.kill()
-                await process.wait()
+                await end(process)
         if "port" in said:
             return cls(process, said["port"], said["local_port"])
         reason = said.get("error", "its process ended")
@@ -94,8 +93,7 @@ class EmbeddedBroker:
             try:
                 await asyncio.wait_for(self._process.wait(), 3.0)
             except TimeoutError:
-                self._process.kill()
-                await self._process.wait()
+                await end(self._process)
 
 
 async def _serve(order: BrokerOrder) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import struct
 import sys
 from typing import Literal
 
 import msgspec
 
+from omni.processes import end
 from omni_image_search.decoder import Answer
 from omni_image_search.records import Problem
 
@@ -77,11 +77,5 @@ class _Worker:
 
     async def stop(self) -> None:
         process, self._process = self._process, None
-        if process is None:
-            return
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        try:  # `wait` alone waits for the pipe's end too, which is not seen while a full buffer has paused the reading
-            await process.communicate()
-        except RuntimeError:  # somebody reads it still
-            await process.wait()
+        if process is not None:
+            await end(process)

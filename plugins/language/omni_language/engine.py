@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from omni.errors import BadInput, ModelError
+from omni.processes import end
 from omni_language.sse import events
 
 if TYPE_CHECKING:
@@ -126,9 +127,7 @@ class LlamaServer:
             try:
                 await asyncio.wait_for(process.wait(), 2.0)
             except TimeoutError:
-                with contextlib.suppress(ProcessLookupError):
-                    process.kill()
-                await process.wait()
+                await end(process)
         if self._log is not None:
             self._log.close()
             self._log = None

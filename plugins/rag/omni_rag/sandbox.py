@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from omni.errors import BadInput, DeadlineExceeded, PluginError
+from omni.processes import end
 
 LARGEST = 256 * 2**20  #: bytes of one answer
 
@@ -110,12 +111,8 @@ async def _answers(job: dict[str, Any], limits: Limits) -> AsyncGenerator[dict[s
             yield message
             patience = limits.page_s
     finally:
-        if process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-        # Not `wait`: it waits for the pipe's end too, which is not seen while a full buffer has paused the reading.
         with contextlib.suppress(Exception):
-            await process.communicate()
+            await end(process)
 
 
 async def _frame(stream: asyncio.StreamReader) -> dict[str, Any]:
