@@ -31,7 +31,7 @@ _VECTORS = "vectors_"
 #: How long an old version stays for readers in other processes that are in the middle of a query.
 _GRACE = timedelta(minutes=10)
 #: Bytes that LanceDB may keep of indices and of manifests. Left alone it keeps up to 7 GB; six hundred small commits
-#: alone make 200 MB of manifests, and growing by the square.
+#: make 200 MB of manifests, and it grows by the square.
 INDEX_CACHE, METADATA_CACHE = 512 << 20, 16 << 20
 _importing = threading.Lock()
 
@@ -76,12 +76,15 @@ class Tables:
             self._db = lance().connect(self.folder, session=bounds)
         return self._db
 
+    def _written(self, name: str) -> bool:
+        """Whether the table has a version: one whose making was killed is a folder without any."""
+        return any((self.folder / f"{name}.lance" / "_versions").glob("*.manifest"))
+
     def _table(self, name: str) -> Any | None:
         """The open table, or None where it has not been written yet."""
         with self._lock:
             if name not in self._open:
-                # A process that was killed while it made the table leaves its folder without a version.
-                if not any((self.folder / f"{name}.lance" / "_versions").glob("*.manifest")):
+                if not self._written(name):
                     return None
                 self._open[name] = self._connect().open_table(name)
             return self._open[name]
@@ -119,7 +122,8 @@ class Tables:
 
     def spaces(self) -> list[str]:
         """The vector spaces that have a table."""
-        return sorted(p.stem.removeprefix(_VECTORS) for p in self.folder.glob(f"{_VECTORS}*.lance"))
+        names = (path.stem for path in self.folder.glob(f"{_VECTORS}*.lance"))
+        return sorted(name.removeprefix(_VECTORS) for name in names if self._written(name))
 
     def refresh(self) -> None:
         """See what another process has committed."""

@@ -11,6 +11,7 @@ import textwrap
 import threading
 import time
 
+import numpy as np
 import pytest
 from omni_memory.schema import Filter
 from omni_memory.store import Store
@@ -138,3 +139,13 @@ def test_a_table_that_was_being_made_when_the_process_was_killed_is_made_again(i
     assert tables.count() == 0
     tables.put([Moment("speech", "the key lies under the mat", 1.0, 2.0, id="m")])
     assert tables.count() == 1
+
+
+def test_vectors_whose_table_was_being_made_are_no_space_yet(tmp_path):
+    (tmp_path / "vectors_text.lance" / "data").mkdir(parents=True)
+    tables = Tables(tmp_path, writable=True)
+    assert tables.spaces() == []
+    vector = np.ones(4, np.float32)
+    tables.put([Moment("speech", "the key lies under the mat", 1.0, 2.0, id="m", vectors={"text": vector})])
+    assert tables.spaces() == ["text"]
+    assert tables.dimension("text") == 4
