@@ -21,22 +21,22 @@ _REQUESTS = word_set(
 )
 _STOP = {
     "stop", "stop it", "stop please", "please stop", "stop talking", "wait", "wait a moment", "wait a minute",
-    "hold on", "shut up", "be quiet", "quiet", "enough", "that s enough", "okay stop", "ok stop", "stop stop",
+    "hold on", "shut up", "be quiet", "quiet", "enough", "that s enough", "okay stop", "ok stop",
     "pause", "hush", "never mind", "nevermind", "cancel",
 }  # fmt: skip
 #: A backchannel is no longer than this many words.
-_MOST_WORDS = 3
+MOST_WORDS = 3
 
 
 def is_backchannel(text: str) -> bool:
     """Whether someone says this to show that they listen: "mm-hm", "yeah", "okay, I see"."""
-    words = once(text)
+    words = said = once(text)
     for phrase in _PHRASES:
         if words == phrase or words.endswith(" " + phrase):
             words = words.removesuffix(phrase).strip()
             break
     parts = words.split()
-    return len(parts) <= _MOST_WORDS and bool(plain(text)) and all(part in _LISTENING for part in parts)
+    return len(parts) <= MOST_WORDS and bool(said) and all(part in _LISTENING for part in parts)
 
 
 def is_request(text: str) -> bool:

@@ -35,7 +35,7 @@ from omni.events import (
     TurnCommitted,
 )
 from omni.session import Session
-from omni_speech.backchannel import echoes, is_backchannel, is_request, is_stop, once
+from omni_speech.backchannel import MOST_WORDS, echoes, is_backchannel, is_request, is_stop, once
 from omni_speech.echo import FRAME, EchoGuard, PlayedVoice
 from omni_speech.interruption import PERSON_SHARE, Interruption, Verdict
 from omni_speech.microphone import MicrophoneHealth
@@ -60,10 +60,11 @@ ECHO_TAIL_S = 0.6
 #: Share of heard words that are Omni's own from which on it was the loudspeaker.
 ECHO_WORDS = 0.6
 #: How sure the recogniser must be of a short remark before it cuts an answer: at its end, in its midst (Whisper writes
-#: half an "mm-hm" as "I'm sorry"), and of a word like "why?". Then how long a hum lasts.
+#: half an "mm-hm" as "I'm sorry"), and of a word like "why?".
 SURE, SURE_YET, SURE_REQUEST = 0.42, 0.6, 0.3
 #: Said to the recogniser before a remark: it leaves hums out, or makes words of them, unless it has just read some.
 HUMS = "Mm-hm. Uh-huh. Mm. Hmm. Yeah."
+#: How long a hum lasts.
 HUM_S = 0.7
 #: Speech this soon after a turn was taken for finished goes on with it, if nothing of the answer was heard.
 CONTINUES_S = 1.5
@@ -284,7 +285,7 @@ class Listener:
         if is_backchannel(text):
             self._over_hummed = max(self._over_hummed, confidence)
             return True
-        return confidence < self._over_hummed and len(once(text).split()) <= 3 and not is_stop(text)
+        return confidence < self._over_hummed and len(once(text).split()) <= MOST_WORDS and not is_stop(text)
 
     def _means_it(self, text: str, confidence: float, *, final: bool) -> bool:
         """Whether these words interrupt. One short sound that is no clear word is a hum or a cough, so it doesn't."""
