@@ -99,7 +99,7 @@ def _audit(event: str, args: tuple[Any, ...]) -> None:
         mode, flags = args[1] or "", args[2] if isinstance(args[2], int) else 0
         if any(letter in mode for letter in "wax+") or (not mode and flags & _WRITING):
             touched.written.append(os.path.abspath(os.fsdecode(args[0])))
-    elif event == "os.mkdir" and os.path.isdir(args[0]):
+    elif event == "os.mkdir" and os.path.isdir(_absolute(args[0], args[2])):
         return  # `makedirs(exist_ok=True)` of a folder that is there changes nothing
     elif event in _CHANGES:
         for path, folder in _CHANGES[event]:
