@@ -267,11 +267,9 @@ async def test_a_broken_line_is_mended_without_losing_a_word_or_a_sample(tmp_pat
         await o.until(lambda: o.of(events.Played) and o.of(events.Played)[-1].samples > 15_000)
         session = await o.page.evaluate("window.omniPage.line.session")
         link = next(iter(o.runtime.conversations.values()))
-        await o.page.context.set_offline(True)
-        await o.page.evaluate("() => { const s = WebSocket.prototype; window.dropped = true; }")
+        await o.page.evaluate("() => { window.omniPage.line.on('down', () => { window.dropped = true; }); }")
         await _drop_sockets()
-        await eventually(o.page, "!window.omniPage.line.open")
-        await o.page.context.set_offline(False)
+        await eventually(o.page, "window.dropped")
         await eventually(o.page, "window.omniPage.line.open")
         assert await o.page.evaluate("window.omniPage.line.session") == session
         await o.until(lambda: any(p.final and p.samples > 300_000 for p in o.of(events.Played)), 90)
