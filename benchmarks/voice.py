@@ -114,20 +114,21 @@ def utterances(data: Path) -> tuple[list[Utterance], list[Path]]:
 
 
 async def stream(client: VoiceClient, utterance: Utterance) -> TurnResult:
-    """Speak one recording and hear the answer to its end."""
+    """Speak one recording and hear the answer to its end; the times are those of the answer to its last words."""
     result = TurnResult(utterance.name, utterance.text)
     before, commits = client.last_turn, len(client.committed)
     began = await client.speak(utterance.audio)
     end = began + utterance.ends
-    turn = await client.wait_for_answer(after=before)
+    await client.wait_for_answer(after=before)
+    await client.wait_until_quiet()  # an answer that sounded in a pause was cut by the rest, which has its own answer
+    turn = client.last_turn
     mine = client.committed[commits:]
     result.heard = " ".join(e["text"] for e in mine if e["turn"] in client.audible_at)
     result.commits = len(mine)
     result.wait_s = client.committed_at[turn] - end
-    result.first_sound_s = client.audible_at[turn] - end
+    result.first_sound_s = client.audible_at[turn] - end if turn in client.audible_at else None
     result.reply = client.replies.get(turn, "")
     result.stages = client.stages.get(turn, {})
-    await client.wait_until_quiet()
     return result
 
 

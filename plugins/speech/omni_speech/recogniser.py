@@ -13,6 +13,7 @@ import numpy as np
 from omni.capabilities import Audio, Transcriber, Transcript
 from omni.clock import Clock
 from omni.errors import OmniError
+from omni_speech.hearing import RATE, TRIM_AFTER_S
 
 logger = logging.getLogger(__name__)
 
@@ -82,14 +83,15 @@ class Recogniser:
         """Whether something is being recognised."""
         return self._task is not None and not self._task.done()
 
-    def ask(self, job: Job) -> None:
-        """Recognise this next; a wish that still waits is replaced. Partials are refused when the machine is slow."""
+    def ask(self, job: Job) -> bool:
+        """Recognise this next; a wish that still waits is replaced. False: no time for a partial."""
         if not job.final and (self.busy or self.level >= NO_PARTIALS):
-            return
+            return False
         if self.busy:
             self._waiting = job
-            return
-        self._task = asyncio.create_task(self._run(job), name="recognise")
+        else:
+            self._task = asyncio.create_task(self._run(job), name="recognise")
+        return True
 
     def forget(self) -> None:
         """Drop the wish that waits; what runs will be ignored by its key."""
@@ -126,7 +128,7 @@ class Recogniser:
     async def _recognise(self, job: Job) -> Transcript:
         transcriber = self._small if self.level == SMALL_MODEL and self._small else self._transcriber
         job.audio, prompt = job.source()
-        words = not job.final and job.audio.size > 16_000
+        words = not job.final and job.audio.size >= TRIM_AFTER_S * RATE  # only to set aside what is certain
         return await transcriber.transcribe(job.audio, prompt=prompt, words=words, language=self._language)
 
     async def _weigh(self, seconds: float, job: Job) -> None:

@@ -6,7 +6,9 @@ import itertools
 
 import numpy as np
 import pytest
+from omni_speech.turn_taking import TurnTaker
 
+from omni.capabilities import Transcript
 from omni.clock import run_virtual
 from omni.errors import OmniError
 from omni.events import (
@@ -22,7 +24,9 @@ from omni.events import (
     TurnRevised,
     TurnSpeculated,
 )
+from omni.session import Session
 
+RATE = 16_000
 TURN = (SpeechStarted, TurnSpeculated, TurnRevised, TurnCommitted, TurnDropped)
 
 
@@ -53,6 +57,99 @@ def test_stage_times_add_up_to_the_wait(scene):
             stages = {e.stage: e.seconds for e in on.of(StageTiming)}
             assert set(stages) == {"vad_silence", "asr_tail", "endpoint_wait"}
             assert sum(stages.values()) == pytest.approx(certain.at - certain.speech_end, abs=0.02)
+
+    run_virtual(main())
+
+
+def test_what_was_heard_of_all_but_the_very_end_is_guessed_with_before_the_tail_is_recognised(scene):
+    async def main():
+        async with scene(seconds=0.3) as on:
+            await on.say("What", "is", "the", each=0.2)  # a partial is asked for after 0.8 s, in the last word
+            await on.say("time?", each=0.3)
+            await on.silence(1.5)
+            assert on.names(*TURN) == ["SpeechStarted", "TurnSpeculated", "TurnCommitted"]
+            guess, certain = on.of(TurnSpeculated, TurnCommitted)
+            assert guess.text == certain.text == "What is the time?"
+            assert guess.at - certain.speech_end < 0.3 + 0.03  # the tail alone would have taken longer than this
+
+    run_virtual(main())
+
+
+def test_a_guess_that_the_tail_contradicts_is_revised(scene):
+    async def main():
+        async with scene(seconds=0.3) as on:
+            await on.say("What", "is", "the", each=0.25)
+            await on.say("day", each=0.06)  # too short to be heard as a word
+            await on.say("time?", each=0.2)
+            await on.silence(1.5)
+            assert on.names(*TURN) == [
+                "SpeechStarted", "TurnSpeculated", "TurnRevised", "TurnSpeculated", "TurnCommitted",
+            ]  # fmt: skip
+            assert [e.text for e in on.of(TurnSpeculated, TurnCommitted)] == [
+                "What is the", "What is the time?", "What is the time?",
+            ]  # fmt: skip
+
+    run_virtual(main())
+
+
+class Dictation:
+    """A turn taker alone: sound of any loudness goes in, wishes to recognise come out."""
+
+    def __init__(self):
+        self.session = Session(host=None)
+        self.events, self.jobs = [], []
+        self.session.bus.tap(self.events.append)
+        self.taker = TurnTaker(self.session, self._ask)
+        self._began = self._ends = self.session.clock.now()
+        self.taker.begin(self._began, [])
+
+    def _ask(self, job):
+        job.audio, _ = job.source()
+        self.jobs.append(job)
+        return True
+
+    def sound(self, seconds, level, probability):
+        for _ in range(round(seconds * RATE / 512)):
+            self._ends += 512 / RATE
+            if self.taker.active:
+                self.taker.frame(probability, np.full(512, level, np.float32), self._ends)
+
+    def fading(self, faint_s):
+        """A loud word that becomes faint before the detector hears silence."""
+        self.sound(0.6, 0.1, 0.95)
+        self.sound(faint_s, 0.01, 0.8)
+
+    def names(self):
+        return [type(e).__name__ for e in self.events if isinstance(e, TURN)]
+
+
+@pytest.mark.parametrize(("faint_s", "wishes"), [(0.09, [False]), (0.19, [False, True])])
+def test_where_a_voice_fades_it_is_recognised_and_the_tail_only_if_much_of_it_was_missed(faint_s, wishes):
+    async def main():
+        on = Dictation()
+        on.fading(faint_s)
+        on.sound(0.2, 0.0, 0.02)
+        assert [job.final for job in on.jobs] == wishes
+        assert 0.6 < on.jobs[0].audio.size / RATE < 0.65  # at once, not after the next 0.7 s
+        on.taker.hear(on.jobs[-1], Transcript("What is the time?"))
+        on.sound(0.5, 0.0, 0.02)
+        assert on.names() == ["SpeechStarted", "TurnSpeculated", "TurnCommitted"]
+
+    run_virtual(main())
+
+
+def test_a_fading_word_that_could_not_be_recognised_is_tried_again_or_given_up_when_nothing_more_comes():
+    async def main():
+        on = Dictation()
+        on.fading(0.09)
+        on.taker.fail(on.jobs[-1])
+        on.sound(0.2, 0.0, 0.02)
+        assert [job.final for job in on.jobs] == [False, True]
+        muted = Dictation()
+        muted.fading(0.09)
+        muted.taker.end_now()
+        muted.taker.fail(muted.jobs[-1])
+        assert muted.names() == ["SpeechStarted", "TurnDropped"]
 
     run_virtual(main())
 
