@@ -618,6 +618,8 @@ async def test_prefill_is_a_prefix_of_the_prompt() -> None:
     world = World(chat=Remembering(reply=lambda request: "Fine."))
     await world.ask("hello there")
     world.session.turns.hear(1, "Fine.")
+    await world.planner.prefill(world.session, "")  # the pause after the answer
+    assert [m.content for m in prefilled[-1][1][1:]] == ["hello there", "Fine."]
     turn, revision = world.session.turns.begin()
     await world.planner.prefill(world.session, "what is the ")
     request = Request(turn, revision, "what is the time in Rome today")

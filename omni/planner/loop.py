@@ -84,9 +84,13 @@ class Planner:
         return max(512, self.host.get(ChatModel).context_tokens - self.limits.answer_tokens - OVERHEAD_TOKENS)
 
     async def prefill(self, session: Session, stable_text: str) -> None:
-        """Put what is certain of the coming prompt into the model's cache while the person still speaks."""
-        messages = self.prefix(session, session.turns.turn)
-        if stable := stable_text.strip():
+        """Put what is certain of the coming prompt into the model's cache while the person still speaks.
+
+        Without a text this is a pause: the last turn is over, and belongs to the past of the next one.
+        """
+        stable = stable_text.strip()
+        messages = self.prefix(session, session.turns.turn + (not stable))
+        if stable:
             messages.append(Message("user", stable))
         await self.host.get(ChatModel).prefill(messages, slot=session.id)
         if not stable_text:  # a pause: the time to make the examples' index, if it isn't there yet
