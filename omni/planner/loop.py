@@ -88,12 +88,12 @@ class Planner:
 
         Without a text this is a pause: the last turn is over, and belongs to the past of the next one.
         """
-        stable = stable_text.strip()
-        messages = self.prefix(session, session.turns.turn + (not stable))
+        turn, stable = session.turns.turn, stable_text.strip()
+        messages = self.prefix(session, turn if stable else turn + 1)
         if stable:
             messages.append(Message("user", stable))
         await self.host.get(ChatModel).prefill(messages, slot=session.id)
-        if not stable_text:  # a pause: the time to make the examples' index, if it isn't there yet
+        if not stable:  # the time to make the examples' index, if it isn't there yet
             await self.chooser.index(self.host.tools())
 
     async def tend(self, session: Session) -> bool:

@@ -87,7 +87,7 @@ class Utterance:
     def _trim(self, timed: tuple[Word, ...], words: list[str], audio: Audio) -> None:
         """Set aside the audio of stable words, at the quietest point near the end of the last of them."""
         count = len(self.stable) - KEEP_WORDS
-        if audio.size < TRIM_AFTER_S * RATE or count < 3:
+        if not is_long(audio) or count < 3:
             return
         end = _end_of_word(timed, words[:count])
         if end is None or end < 1.0:
@@ -109,6 +109,11 @@ class Utterance:
         self._size = rest.size
         self._aside += samples
         self.stable, self._last = [], []
+
+
+def is_long(audio: Audio) -> bool:
+    """Whether so much audio waits that what is certain of it is set aside: that takes the times of its words."""
+    return audio.size >= TRIM_AFTER_S * RATE
 
 
 def _agreement(words: list[str], stable: list[str]) -> int:

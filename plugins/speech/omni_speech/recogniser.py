@@ -13,7 +13,7 @@ import numpy as np
 from omni.capabilities import Audio, Transcriber, Transcript
 from omni.clock import Clock
 from omni.errors import OmniError
-from omni_speech.hearing import RATE, TRIM_AFTER_S
+from omni_speech.hearing import is_long
 
 logger = logging.getLogger(__name__)
 
@@ -128,7 +128,7 @@ class Recogniser:
     async def _recognise(self, job: Job) -> Transcript:
         transcriber = self._small if self.level == SMALL_MODEL and self._small else self._transcriber
         job.audio, prompt = job.source()
-        words = not job.final and job.audio.size >= TRIM_AFTER_S * RATE  # only to set aside what is certain
+        words = not job.final and is_long(job.audio)
         return await transcriber.transcribe(job.audio, prompt=prompt, words=words, language=self._language)
 
     async def _weigh(self, seconds: float, job: Job) -> None:

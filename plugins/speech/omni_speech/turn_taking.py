@@ -118,9 +118,9 @@ class TurnTaker:
         self._asked_speech = NOTHING  #: how much of its speech
         self._paused_at = 0.0
         self._speculated_at = 0.0
-        self._paused = self._speculated = self._forced = False
+        self._paused = self._forced = False
         self._heard, self._heard_speech = "", NOTHING  #: the last hypothesis, and how much of the speech it covers
-        self._guess = ""  #: what was speculated with
+        self._guess = ""  #: what is speculated with, if anything
         self._needed = 0.0
         self._text = ""
         self._publish(SpeechStarted, at=started)
@@ -146,7 +146,7 @@ class TurnTaker:
         if self._misses(self._asked_speech) > self._pauses.sure_s:
             self._ask_for(final=True)
         else:
-            self._consider((self._utterance.samples - self._spoken_until) / RATE)
+            self._consider()
 
     def abandon(self, reason: str) -> None:
         """The turn was none."""
@@ -171,48 +171,52 @@ class TurnTaker:
 
     def _resume(self) -> None:
         self._paused = False
-        if self._speculated:
+        if self._guess:
             self._revise()
 
     def _revise(self) -> None:
-        self._speculated = False
+        self._guess = ""
         self._revision = self._session.turns.revise()
         self._publish(TurnRevised)
+
+    @property
+    def _silence(self) -> float:
+        """Seconds since the end of the speech."""
+        assert self._utterance is not None
+        return (self._utterance.samples - self._spoken_until) / RATE
 
     def _misses(self, speech: int) -> float:
         """Seconds at the end of the speech that a wish or hypothesis of so much of it lacks."""
         return (self._spoken_until - speech) / RATE
 
     def _on_silence(self) -> None:
-        assert self._utterance is not None
         self._voice_run = 0
-        silence = (self._utterance.samples - self._spoken_until) / RATE
-        if silence >= self._pauses.recognise_s and self._misses(self._asked_speech) > self._pauses.sure_s:
+        if self._silence >= self._pauses.recognise_s and self._misses(self._asked_speech) > self._pauses.sure_s:
             self._ask_for(final=True)
-        if silence >= self._pauses.speculate_s and not self._paused:
+        if self._silence >= self._pauses.speculate_s and not self._paused:
             self._paused = True
             self._paused_at = self._session.clock.now()
             self._publish(SpeechPaused, at=self._speech_end)
             self._timing("vad_silence", self._paused_at - self._speech_end)
         if self._paused:
-            self._consider(silence)
+            self._consider()
 
-    def _consider(self, silence: float) -> None:
+    def _consider(self) -> None:
         """In a pause: is there a text to guess with, is it right, is it certain yet, was it anything at all?"""
         misses = self._misses(self._heard_speech)
         if misses > self._pauses.sure_s:
-            if self._heard and not self._speculated and misses <= self._pauses.fresh_s:
+            if self._heard and not self._guess and misses <= self._pauses.fresh_s:
                 self._speculate(self._heard)
             return
         if not self._heard:
-            if silence >= self._pauses.nothing_s or self._forced:
+            if self._silence >= self._pauses.nothing_s or self._forced:
                 self.abandon("noise")
             return
-        if self._speculated and plain(self._guess) != plain(self._heard):
+        if self._guess and plain(self._guess) != plain(self._heard):
             self._revise()
-        if not self._speculated:
+        if not self._guess:
             self._speculate(self._heard)
-        if silence >= self._needed or self._forced:
+        if self._silence >= self._needed or self._forced:
             self._commit()
 
     # -- text -----------------------------------------------------------------------------------
@@ -243,7 +247,7 @@ class TurnTaker:
         self._heard, self._heard_speech = text, job.key[1]
         self._needed = self._pauses.endpoint(text)
         if self._paused or self._forced:
-            self._consider((self._utterance.samples - self._spoken_until) / RATE)
+            self._consider()
 
     def fail(self, job: Job) -> None:
         """The recogniser could not do it."""
@@ -255,7 +259,7 @@ class TurnTaker:
             self._asked_speech = NOTHING  # in a pause it is tried once more
 
     def _speculate(self, text: str) -> None:
-        self._speculated, self._guess = True, text
+        self._guess = text
         self._speculated_at = self._session.clock.now()
         if self._paused:
             self._timing("asr_tail", self._speculated_at - self._paused_at)
