@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -39,11 +40,13 @@ def build_app(
     grace_s: float = GRACE_S,
     limits: Callable[[], SessionLimits] | None = None,
     cards: Path = api.CARDS,
+    now: Callable[[], float] = time.monotonic,
 ) -> Starlette:
     """The application around a started `runtime` (`open_session`, `close_session`, `host`, `store`, `config`).
 
     `token` is this run's key (made when not given; `app.state.token` has it), `hosts` the names the server
-    goes by, `grace_s` how long a session waits for its page, `limits` makes what one page may send.
+    goes by, `grace_s` how long a session waits for its page, `limits` makes what one page may send,
+    `now` is the clock (s) by which requests are counted.
     """
     token = token or new_token()
     hub = Hub(runtime, grace_s=grace_s, limits=limits or SessionLimits)
@@ -68,7 +71,7 @@ def build_app(
         ],
         lifespan=lifespan,
     )
-    gate = Gate(app.router, token=token, hosts=hosts)
+    gate = Gate(app.router, token=token, hosts=hosts, now=now)
     app.add_middleware(_Through, gate=gate)
     app.state.token, app.state.hub, app.state.gate, app.state.pulls, app.state.cards = token, hub, gate, pulls, cards
     return app

@@ -16,6 +16,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
+import time
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
@@ -39,6 +40,8 @@ PUBLIC = ("/", "/favicon.ico", "/api/hello", "/api/enter")
 PUBLIC_PREFIX = "/static/"
 #: Bytes of a request body, uploads apart.
 BODY_LIMIT = 1_000_000
+#: HTTP requests, of everyone together.
+REQUESTS_PER_S, REQUESTS_AT_ONCE = 100, 400
 
 _HEADERS = {
     "x-content-type-options": "nosniff",
@@ -68,12 +71,14 @@ def content_policy(host: str, secure: bool) -> str:
 class Gate:
     """ASGI middleware that lets through what passes the checks and puts the headers on what goes back."""
 
-    def __init__(self, app: Any, *, token: str, hosts: Iterable[str] = LOOPBACK) -> None:
+    def __init__(
+        self, app: Any, *, token: str, hosts: Iterable[str] = LOOPBACK, now: Callable[[], float] = time.monotonic
+    ) -> None:
         self.app = app
         self._token = token
         self._hosts = frozenset(host.lower() for host in hosts)
-        self._requests = TokenBucket(100.0, 400.0)
-        self._guesses = TokenBucket(0.5, 10.0)
+        self._requests = TokenBucket(REQUESTS_PER_S, REQUESTS_AT_ONCE, now)
+        self._guesses = TokenBucket(0.5, 10.0, now)
 
     # -- the token -----------------------------------------------------------------------------------
 
