@@ -1,4 +1,4 @@
-"""Scripted fakes for the capabilities, and a loudspeaker, all on the loop's own time.
+"""Scripted fakes for the capabilities, a loudspeaker, all on the loop's own time, and a way to wait for what has none.
 
 With `omni.clock.run_virtual` a conversation of half an hour is a test of milliseconds. Plugin
 authors use these too.
@@ -7,6 +7,7 @@ authors use these too.
 from __future__ import annotations
 
 import asyncio
+import inspect
 import zlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +19,33 @@ from omni.capabilities import ChatDelta, ChatRequest, Message, SpeechChunk
 from omni.errors import CapabilityUnavailable
 from omni.loudspeaker import Loudspeaker
 
-__all__ = ["BagOfWords", "FakeHost", "Loudspeaker", "ScriptedChat", "ScriptedVoice"]
+__all__ = ["PATIENCE_S", "BagOfWords", "FakeHost", "Loudspeaker", "ScriptedChat", "ScriptedVoice", "until"]
+
+#: Seconds a test waits for what has to happen. Far more than anything takes: on a slow machine a test takes longer and
+#: does not fail, and one that would hang still ends.
+PATIENCE_S = 60.0
+
+
+async def until(
+    condition: Callable[[], Any], what: str = "", *, seconds: float = PATIENCE_S, why: Callable[[], Any] = str
+) -> Any:
+    """What `condition()` gives, or gives when awaited, as soon as that is true.
+
+    For what another process, thread or page brings about and has no event of its own. Raises `AssertionError` with
+    `what` and, where it is given, what `why()` gives or gives when awaited.
+    """
+    try:
+        async with asyncio.timeout(seconds):
+            while not (value := await _settled(condition())):  # noqa: ASYNC110 - what changes has no event
+                await asyncio.sleep(0.02)
+    except TimeoutError:
+        reason = await _settled(why())
+        raise AssertionError(f"{what or 'It'} did not happen within {seconds:.0f} s. {reason}".rstrip()) from None
+    return value
+
+
+async def _settled(value: Any) -> Any:
+    return await value if inspect.isawaitable(value) else value
 
 
 class FakeHost:

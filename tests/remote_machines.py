@@ -16,6 +16,7 @@ import pytest
 from omni.host.contract.writing import write_plugin
 from omni.host.host import Host
 from omni.host.serving import Worker
+from omni.testing import PATIENCE_S
 from omni.wire.broker import BrokerOrder, EmbeddedBroker
 from omni.wire.mqtt import Address
 
@@ -118,13 +119,6 @@ class Settings:
         return self.values.get(key, default)
 
 
-async def until(true, seconds=15.0):
-    """Wait until `true()`; says what did not come true."""
-    async with asyncio.timeout(seconds):
-        while not true():  # noqa: ASYNC110
-            await asyncio.sleep(0.02)
-
-
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -144,7 +138,7 @@ async def mosquitto(folder: Path, lines: str = "allow_anonymous true\n", port: i
         MOSQUITTO, "-c", str(conf), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             while True:
                 try:
                     _, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -203,7 +197,7 @@ async def workers_apart(source: Path, home: Path, url: str, count: int):
     try:
         for process in started:
             assert process.stdout is not None
-            line = await asyncio.wait_for(process.stdout.readline(), 60)
+            line = await asyncio.wait_for(process.stdout.readline(), PATIENCE_S)
             assert b"is served on" in line
         yield {process.pid: process for process in started}
     finally:

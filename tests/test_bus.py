@@ -157,14 +157,14 @@ def test_events_survive_the_wire() -> None:
 
 
 async def test_a_hundred_thousand_events_a_second() -> None:
-    """The budget is 100 k/s on an idle core; a tenth of it is asserted, so that a busy machine passes."""
+    """The budget is 100 k/s on an idle core; a tenth of it is asserted, of this thread's own time."""
     bus = Bus()
     mailboxes = [bus.subscribe(AudioIn, capacity=64, overflow=Overflow.LATEST) for _ in range(2)]
     event = frame(0)
-    started = time.perf_counter()
+    started = time.thread_time()
     for _ in range(50_000):
         bus.publish(event)
-    rate = 50_000 / (time.perf_counter() - started)
+    rate = 50_000 / (time.thread_time() - started)
     print(f"{rate:,.0f} events/s, {1e6 / rate:.2f} us each")
     assert rate > 10_000
     assert all(m.metrics().depth == 64 for m in mailboxes)

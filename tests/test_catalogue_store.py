@@ -19,6 +19,7 @@ from omni.catalogue import Catalogue, ModelStore
 from omni.catalogue.entries import ModelEntry
 from omni.catalogue.hub import Hub
 from omni.errors import ConfigError, DiskFull, ModelCorrupt, ModelMissing
+from omni.testing import PATIENCE_S
 
 DATA = bytes(range(256)) * 8192  # 2 MiB, so that a transfer has several chunks
 SMALL = b'{"a": 1}'
@@ -169,7 +170,7 @@ async def test_an_interrupted_pull_keeps_what_came(tmp_path, hub_server):
     s = store(tmp_path, entry(HUB), url=hub_server.url)
     pull = asyncio.create_task(s.pull("toy"))
     part = tmp_path / "models/.partial/toy/hub/model.bin"
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         while not part.is_file() or part.stat().st_size < 100_000:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     pull.cancel()
@@ -201,10 +202,12 @@ async def test_a_silent_hub_costs_at_most_a_second_and_only_once(tmp_path, packa
         s = store(tmp_path, entry(HUB, WHEEL), url=f"http://127.0.0.1:{silent.getsockname()[1]}")
         began = time.monotonic()
         assert not s.hub.answers()
-        assert time.monotonic() - began < 1.3
-        began = time.monotonic()
+        assert time.monotonic() - began < 3, "a second, and whatever else this machine does"
         assert not s.hub.answers()
-        assert time.monotonic() - began < 0.05, "it is remembered that the hub is down"
+        silent.setblocking(False)
+        silent.accept()[0].close()
+        with pytest.raises(BlockingIOError):  # it is remembered that the hub is down: nobody asked it again
+            silent.accept()
         assert whole(await s.path("toy")), "the packages stand in"
 
 

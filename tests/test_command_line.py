@@ -5,7 +5,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -26,9 +25,10 @@ def omni(*arguments, home, timeout=60, stdin="", **environ):
 def test_help_is_quick_and_imports_nothing_it_does_not_need(tmp_path):
     times = []
     for _ in range(5):
-        began = time.perf_counter()
+        before = os.times()
         done = omni("--help", home=tmp_path)
-        times.append(time.perf_counter() - began)
+        after = os.times()  # processor time: the machine may have more to do
+        times.append(sum(after[2:4]) - sum(before[2:4]))
     assert done.returncode == 0
     for name in ("run", "chat", "demo", "models", "plugin", "config", "doctor", "replay"):
         assert re.search(rf"^\s+{name}\s", done.stdout, re.MULTILINE), name

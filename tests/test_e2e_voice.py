@@ -21,8 +21,7 @@ from omni.errors import OmniError
 from omni.events import AudioFlush, AudioIn, PartialTranscript, Played, Spoken, TurnCommitted
 from omni.runtime import Runtime
 from omni.server.serve import serve
-
-# ruff: noqa: ASYNC110  (what happens in a browser can only be polled)
+from omni.testing import PATIENCE_S, until
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 NEEDED = ("silero-vad", "whisper-base", "qwen2.5-coder-1.5b")
@@ -109,17 +108,6 @@ async def runtime(tmp_path, monkeypatch):
         await runtime.stop()
 
 
-async def until(condition, seconds: float, what: str):
-    """What `condition` gives, as soon as it gives something."""
-    try:
-        async with asyncio.timeout(seconds):
-            while not (value := condition()):
-                await asyncio.sleep(0.02)
-    except TimeoutError:
-        raise AssertionError(f"{what} did not happen within {seconds:.0f} s") from None
-    return value
-
-
 async def test_a_spoken_question_is_heard_answered_interrupted_and_the_cut_is_kept(runtime, tmp_path):
     from playwright.async_api import async_playwright
 
@@ -130,7 +118,7 @@ async def test_a_spoken_question_is_heard_answered_interrupted_and_the_cut_is_ke
     stop = asyncio.Event()
     server = asyncio.create_task(serve(runtime, port=0, ready=ready.set_result, stop=stop))
     try:
-        url = await asyncio.wait_for(ready, 10)
+        url = await asyncio.wait_for(ready, PATIENCE_S)
         async with async_playwright() as playwright:
             flags = [*FLAGS, f"--use-file-for-fake-audio-capture={microphone}%noloop"]
             browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
@@ -138,7 +126,7 @@ async def test_a_spoken_question_is_heard_answered_interrupted_and_the_cut_is_ke
             page = await context.new_page()
             await page.goto(url)
             await page.wait_for_selector("button.start")
-            conversation = await until(lambda: next(iter(runtime.conversations.values()), None), 10, "a session")
+            conversation = await until(lambda: next(iter(runtime.conversations.values()), None), "a session")
             events: list = []
             conversation.session.bus.tap(lambda e: isinstance(e, AudioIn) or events.append(e))
 
@@ -149,25 +137,25 @@ async def test_a_spoken_question_is_heard_answered_interrupted_and_the_cut_is_ke
             await page.click("button.start")
 
             # the question is heard, and the caption says it
-            committed = (await until(lambda: of(TurnCommitted), 30, "the question's end"))[0]
+            committed = (await until(lambda: of(TurnCommitted), "the question's end"))[0]
             assert of(PartialTranscript), "nothing was shown while the question was spoken"
             caption = await page.inner_text(".turn .asked >> nth=0")
             assert word_error_rate(QUESTION, caption.removeprefix("You")) <= 0.25, caption
             turn = committed.turn
 
             # the answer is heard
-            await until(lambda: of(Played, turn=turn), 30, "the first sound of the answer")
+            await until(lambda: of(Played, turn=turn), "the first sound of the answer")
 
             # the interruption cuts it
-            await until(lambda: of(AudioFlush), 60, "the interruption")
+            await until(lambda: of(AudioFlush), "the interruption")
             flushed = of(AudioFlush)[0]
-            cut = (await until(lambda: of(Spoken, turn=flushed.turn, final=True), 10, "the end of the answer"))[-1]
+            cut = (await until(lambda: of(Spoken, turn=flushed.turn, final=True), "the end of the answer"))[-1]
             sound = np.frombuffer(base64.b64decode(await page.evaluate(TAKE)), np.float32)
             assert cut.cut and cut.text
             heard = conversation.session.turns.exchange(flushed.turn)
             assert heard.cut and heard.heard == cut.text and len(heard.heard) < len(heard.answer)
             await page.wait_for_selector("text=Interrupted here")
-            await until(lambda: len(of(TurnCommitted)) > 1, 30, "the interrupting turn")
+            await until(lambda: len(of(TurnCommitted)) > 1, "the interrupting turn")
 
             # what left the loudspeaker is the answer's own words
             loud = np.flatnonzero(np.abs(sound) > 0.01)

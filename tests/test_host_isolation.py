@@ -21,6 +21,7 @@ from omni.host.contract.writing import write_plugin
 from omni.host.host import Host
 from omni.host.isolated import ProcessPolicy
 from omni.session import Session
+from omni.testing import PATIENCE_S, until
 from omni.tools import ToolContext
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs a socket pair that a child can inherit")
@@ -170,12 +171,6 @@ async def attempt(host, what, where=""):
     return (await tool({"what": what, "where": str(where)}, ToolContext())).value
 
 
-async def until(condition, seconds=20.0):
-    async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110 - a state has no event to wait for
-            await asyncio.sleep(0.02)
-
-
 async def test_calls_streams_tools_and_values_look_as_if_it_were_here(tmp_path):
     async with apart(tmp_path) as host:
         assert record(host).state == "loaded", record(host).reason
@@ -227,7 +222,7 @@ async def test_closing_a_stream_and_cancelling_a_call_reach_the_process(tmp_path
         call.cancel()
         with pytest.raises(asyncio.CancelledError):
             await call
-        assert time.perf_counter() - before < 0.5
+        assert time.perf_counter() - before < 5  # it would have taken a minute
         assert await chat.count_tokens("abc") == 3
 
 
@@ -279,7 +274,7 @@ async def test_a_plugin_that_ends_or_blocks_its_process_is_started_again(tmp_pat
             await attempt(host, how)
         if how == "exit":
             return  # contained in the call: the process goes on
-        again = await asyncio.wait_for(vectors.embed_text(["x"]), 10)
+        again = await asyncio.wait_for(vectors.embed_text(["x"]), PATIENCE_S)
         assert again[0, 2] != first
         assert record(host).restarts == 1
         await until(lambda: record(host).state == "ready")
@@ -289,7 +284,7 @@ async def test_a_plugin_that_takes_too_much_memory_is_ended(tmp_path):
     async with apart(tmp_path) as host:
         with pytest.raises(PluginError, match="MB are allowed"):
             await attempt(host, "eat")
-        assert (await asyncio.wait_for(host.get(Embedder).embed_text(["x"]), 10)).shape == (1, 3)
+        assert (await asyncio.wait_for(host.get(Embedder).embed_text(["x"]), PATIENCE_S)).shape == (1, 3)
 
 
 async def test_a_process_that_dies_again_and_again_is_given_up(tmp_path):
@@ -315,15 +310,15 @@ async def test_a_stage_apart_sees_what_it_declared_and_writes_what_it_announced(
         session.publish(VideoFrame, source="screen", image=bytes(50_000), width=1, height=1)
         await asyncio.sleep(0.1)
         session.publish(VideoFrame, source="camera", image=bytes(60_000), width=1, height=1)
-        event = await asyncio.wait_for(said.get(), 5)
+        event = await asyncio.wait_for(said.get(), PATIENCE_S)
         assert event.payload == {"source": "camera", "bytes": 60_000}  # the screen was not declared
         session.publish(TextDelta, text="hello")
-        event = await asyncio.wait_for(said.get(), 5)
+        event = await asyncio.wait_for(said.get(), PATIENCE_S)
         assert event.payload["text"] == "hello" and event.payload["pid"] != os.getpid()
         await asyncio.sleep(0.1)
         assert [event.text for event in texts.drain()] == ["hello"]  # what it did not announce did not pass
         session.publish(SessionClosed)
-        await asyncio.wait_for(stages, 5)
+        await asyncio.wait_for(stages, PATIENCE_S)
 
 
 async def test_a_plugin_that_fails_to_load_in_its_process_is_quarantined(tmp_path):

@@ -132,10 +132,10 @@ def test_nothing_is_made_before_the_first_use(tmp_path):
 def test_get_is_cheap(tmp_path):
     async def main():
         host = host_with(tmp_path, a=[embedder(Fake(), features={"space": "text"})])
-        start = time.perf_counter()
+        start = time.thread_time()
         for _ in range(10_000):
             host.get(Embedder, space="text")
-        assert (time.perf_counter() - start) / 10_000 < 50e-6
+        assert (time.thread_time() - start) / 10_000 < 50e-6
 
     asyncio.run(main())
 

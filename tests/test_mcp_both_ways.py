@@ -15,6 +15,7 @@ import pytest
 from omni.errors import BadInput, ConfigError, PluginError
 from omni.host.contract.writing import write_plugin
 from omni.host.host import Host
+from omni.testing import PATIENCE_S, until
 from omni.tools import Effect, ToolContext
 
 pytest.importorskip("mcp")
@@ -83,12 +84,6 @@ class Settings:
 
     def get(self, key, default=None):
         return self.tables if key == "mcp" else default
-
-
-async def until(true, seconds=40.0):
-    async with asyncio.timeout(seconds):
-        while not true():  # noqa: ASYNC110
-            await asyncio.sleep(0.02)
 
 
 def record(host, id):
@@ -202,7 +197,7 @@ async def test_over_http_the_token_is_asked_for(tmp_path):
         port = asyncio.get_running_loop().create_future()
         serving = asyncio.ensure_future(serve_http(host, "right", 0, ready=port.set_result))
         try:
-            url = f"http://127.0.0.1:{await asyncio.wait_for(port, 20)}/mcp"
+            url = f"http://127.0.0.1:{await asyncio.wait_for(port, PATIENCE_S)}/mcp"
             async with httpx2.AsyncClient() as http:
                 for headers in ({}, {"Authorization": "Bearer wrong"}):
                     assert (await http.post(url, headers=headers, json={})).status_code == 401
@@ -292,7 +287,7 @@ async def test_a_third_partys_server_from_the_package_index(tmp_path):
         pytest.skip(f"mcp-server-time can't be fetched: {done.stderr.strip().splitlines()[-1][:200]}")
     line = {"command": [str(python), "-m", "mcp_server_time", "--local-timezone", "UTC"]}
     async with host_with(tmp_path / "data", time=line) as host:
-        await until(lambda: record(host, "mcp-time").state == "ready", 90)
+        await until(lambda: record(host, "mcp-time").state == "ready", seconds=90)
         convert = next(tool for tool in host.tools() if tool.name == "time_convert_time")
         given = {"source_timezone": "UTC", "time": "12:00", "target_timezone": "Asia/Tokyo"}
         answer = await convert(given, ToolContext())

@@ -1,6 +1,6 @@
 """The page in a real browser, with a scripted mind behind it: sound both ways, keys, resume, looks."""
 
-# ruff: noqa: ASYNC110, E501  (what happens in a browser can only be polled; JavaScript is not folded)
+# ruff: noqa: E501  (JavaScript is not folded)
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from omni import events
 from omni.host.hookspecs import Panel
 from omni.server.scripted import LONG, ScriptedHost, ScriptedRuntime
 from omni.server.serve import serve
+from omni.testing import PATIENCE_S, until
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = [
@@ -52,11 +53,9 @@ RECORD = """async () => {
 }"""
 
 
-async def eventually(page: Any, expression: str, seconds: float = 15.0) -> None:
+async def eventually(page: Any, expression: str) -> None:
     """Wait until a JavaScript expression is true (Playwright's own wait needs `eval`, which the page forbids)."""
-    async with asyncio.timeout(seconds):
-        while not await page.evaluate(expression):
-            await asyncio.sleep(0.02)
+    await until(lambda: page.evaluate(expression), expression)
 
 
 @dataclass
@@ -90,13 +89,6 @@ class Opened:
         )
         return np.frombuffer(base64.b64decode(encoded), np.float32)
 
-    async def until(self, condition: Callable[[], Any], seconds: float = 20.0) -> Any:
-        """Wait for something in this process; the page runs meanwhile."""
-        async with asyncio.timeout(seconds):
-            while not (value := condition()):
-                await asyncio.sleep(0.02)
-        return value
-
 
 @contextlib.asynccontextmanager
 async def opened(
@@ -116,7 +108,7 @@ async def opened(
     problems: list[str] = []
     requests: list[str] = []
     try:
-        address = await asyncio.wait_for(url, 10)
+        address = await asyncio.wait_for(url, PATIENCE_S)
         async with async_playwright() as playwright:
             browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS, *flags])
             grants = ["microphone", "camera"]
@@ -164,9 +156,9 @@ async def test_the_microphone_streams_whole_frames_in_order_and_in_real_time(tmp
     wav = tone(tmp_path / "mic.wav", hertz=440, sound_s=1.6, silence_s=0.8)
     async with opened(tmp_path, flags=(f"--use-file-for-fake-audio-capture={wav}%noloop",)) as o:
         await o.page.click("button.start")
-        await o.until(lambda: len(o.of(events.AudioIn)) >= 10)
+        await until(lambda: len(o.of(events.AudioIn)) >= 10)
         first, began = len(o.of(events.AudioIn)), asyncio.get_running_loop().time()
-        await o.until(lambda: len(o.of(events.AudioIn)) >= first + 150)
+        await until(lambda: len(o.of(events.AudioIn)) >= first + 150)
         took = asyncio.get_running_loop().time() - began
         frames = o.of(events.AudioIn)
         assert 2.7 <= took <= 3.3, f"150 frames of 20 ms took {took:.2f} s"
@@ -178,7 +170,7 @@ async def test_the_microphone_streams_whole_frames_in_order_and_in_real_time(tmp
         assert abs(peak_hertz(loud, 16_000) - 440) < 3
         assert await o.page.inner_text("#state") != "Ready"
         await o.page.press("body", "m")  # mute: no more frames
-        await o.until(lambda: any(e.muted for e in o.of(events.MicMuted)))
+        await until(lambda: any(e.muted for e in o.of(events.MicMuted)))
         count = len(o.of(events.AudioIn))
         await o.page.wait_for_timeout(300)
         assert len(o.of(events.AudioIn)) == count and await o.page.inner_text("#state") in (
@@ -192,7 +184,7 @@ async def test_the_voice_is_played_whole_and_reported_to_the_sample(tmp_path):
     async with opened(tmp_path) as o:
         rate = await o.page.evaluate(RECORD)
         await o.say("good evening to you")
-        await o.until(lambda: any(p.final for p in o.of(events.Played)))
+        await until(lambda: any(p.final for p in o.of(events.Played)))
         played = o.of(events.Played)
         words = 6  # "You said: good evening to you."
         (conversation,) = o.runtime.conversations.values()
@@ -217,10 +209,10 @@ async def test_stop_silences_the_loudspeaker_and_the_history_shows_the_cut(tmp_p
     async with opened(tmp_path) as o:
         rate = await o.page.evaluate(RECORD)
         await o.say("tell me a story")
-        await o.until(lambda: o.of(events.Played) and o.of(events.Played)[-1].samples > 22_050)
+        await until(lambda: o.of(events.Played) and o.of(events.Played)[-1].samples > 22_050)
         began = asyncio.get_running_loop().time()
         await o.page.keyboard.press("Escape")
-        await o.until(lambda: any(p.final for p in o.of(events.Played)))
+        await until(lambda: any(p.final for p in o.of(events.Played)))
         assert asyncio.get_running_loop().time() - began < 0.25
         await o.page.wait_for_selector("text=Interrupted here")
         await o.page.wait_for_timeout(400)
@@ -244,7 +236,7 @@ async def test_a_hold_pauses_the_voice_and_it_goes_on_from_there(tmp_path):
     async with opened(tmp_path) as o:
         await o.page.evaluate(RECORD)
         await o.say("tell me a story")
-        await o.until(lambda: o.of(events.Played) and o.of(events.Played)[-1].samples > 11_025)
+        await until(lambda: o.of(events.Played) and o.of(events.Played)[-1].samples > 11_025)
         (conversation,) = o.runtime.conversations.values()
         conversation.session.publish(events.AudioHold, turn=1, held=True)
         await o.page.wait_for_timeout(300)
@@ -254,17 +246,17 @@ async def test_a_hold_pauses_the_voice_and_it_goes_on_from_there(tmp_path):
         sound = await o.recorded()
         assert np.abs(sound[-8000:]).max() < 1e-5 < 0.09 < np.abs(sound).max()
         conversation.session.publish(events.AudioHold, turn=1, held=False)
-        await o.until(lambda: o.of(events.Played)[-1].samples > held + 11_025, 5)
+        await until(lambda: o.of(events.Played)[-1].samples > held + 11_025)
         conversation.session.publish(events.AudioHold, turn=1, held=True)
         await o.page.wait_for_timeout(300)
         held = o.of(events.Played)[-1].samples
-        await o.until(lambda: o.of(events.Played)[-1].samples > held + 4_000, 5)  # goes on by itself after two seconds
+        await until(lambda: o.of(events.Played)[-1].samples > held + 4_000)  # goes on by itself after two seconds
 
 
 async def test_a_broken_line_is_mended_without_losing_a_word_or_a_sample(tmp_path):
     async with opened(tmp_path) as o:
         await o.say("tell me a story")
-        await o.until(lambda: o.of(events.Played) and o.of(events.Played)[-1].samples > 15_000)
+        await until(lambda: o.of(events.Played) and o.of(events.Played)[-1].samples > 15_000)
         session = await o.page.evaluate("window.omniPage.line.session")
         link = next(iter(o.runtime.conversations.values()))
         await o.page.evaluate("() => { window.omniPage.line.on('down', () => { window.dropped = true; }); }")
@@ -272,7 +264,7 @@ async def test_a_broken_line_is_mended_without_losing_a_word_or_a_sample(tmp_pat
         await eventually(o.page, "window.dropped")
         await eventually(o.page, "window.omniPage.line.open")
         assert await o.page.evaluate("window.omniPage.line.session") == session
-        await o.until(lambda: any(p.final and p.samples > 300_000 for p in o.of(events.Played)), 90)
+        await until(lambda: any(p.final and p.samples > 300_000 for p in o.of(events.Played)), seconds=90)
         assert o.of(events.Played)[-1].samples == link._reply.playout.sent
         await eventually(o.page, "document.querySelector('.answer').textContent.trim().endsWith('sailed from.')")
         assert (await o.page.inner_text(".answer")).strip() == LONG
@@ -310,11 +302,11 @@ async def test_everything_can_be_done_with_the_keyboard_alone(tmp_path):
         assert o.of(events.ApprovalGiven)[0].digest == "d1"
         await o.page.evaluate("document.activeElement.blur()")
         await keyboard.press("Space")
-        await o.until(lambda: o.of(events.AudioIn))
+        await until(lambda: o.of(events.AudioIn))
         await keyboard.press("m")
         await o.page.wait_for_selector(".tool.mic.muted")
         await keyboard.press("c")
-        await o.until(lambda: o.of(events.VideoFrame))
+        await until(lambda: o.of(events.VideoFrame))
         assert "Omni sees your camera" in await o.page.inner_text("#live")
         await keyboard.press("c")
         await o.page.wait_for_selector("omni-stage", state="hidden")
@@ -328,7 +320,7 @@ async def test_camera_and_screen_send_a_picture_a_second_while_on(tmp_path):
 
     async with opened(tmp_path) as o:
         await o.page.click(".tool.camera")
-        await o.until(lambda: len(o.of(events.VideoFrame)) >= 3)
+        await until(lambda: len(o.of(events.VideoFrame)) >= 3)
         times = [f.at for f in o.of(events.VideoFrame)[:3]]
         assert all(0.7 < b - a < 1.6 for a, b in itertools.pairwise(times))
         frame = o.of(events.VideoFrame)[-1]
@@ -356,7 +348,7 @@ async def test_pictures_are_chosen_pasted_and_refused_where_they_are_none(tmp_pa
         await o.say("what is on this sheet")
         await o.page.wait_for_selector(".turn .shown img")
         (conversation,) = o.runtime.conversations.values()
-        exchange = await o.until(lambda: conversation.session.turns.exchange(1))
+        exchange = await until(lambda: conversation.session.turns.exchange(1))
         (attachment,) = exchange.attachments
         assert (attachment.kind, attachment.mime, attachment.name) == ("image", "image/png", "sheet.png")
         assert conversation.session.media[attachment.ref] == data.getvalue()
@@ -433,7 +425,7 @@ async def test_the_page_fits_and_reads_well_at_every_size_in_both_themes(tmp_pat
         await o.say("please calculate it")
         await o.page.wait_for_selector(".answer >> text=That is 8.50.")
         (conversation,) = o.runtime.conversations.values()
-        await o.until(lambda: conversation.session.turns.exchange(1).heard)  # else closing the page would cut it
+        await until(lambda: conversation.session.turns.exchange(1).heard)  # else closing the page would cut it
         session = conversation.session.id
         cookies = await o.page.context.cookies()
         await o.page.close()

@@ -20,6 +20,7 @@ from omni.host.devloop import follow, snapshot, the_one_in
 from omni.host.host import Host
 from omni.host.scaffold import create
 from omni.session import Session
+from omni.testing import PATIENCE_S
 
 STAGE = """
 from omni.events import Notice, TurnCommitted
@@ -55,7 +56,7 @@ class Heard:
             self.more.set()
 
     async def wait_for(self, text):
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             while text not in self.texts:
                 self.more.clear()
                 await self.more.wait()
@@ -76,7 +77,7 @@ async def test_a_save_reloads_the_plugin_and_the_conversation_goes_on(tmp_path, 
     async def saved(body):
         news.clear()
         await asyncio.to_thread((folder / "plugin.py").write_text, body)
-        await asyncio.wait_for(news.wait(), 20)
+        await asyncio.wait_for(news.wait(), PATIENCE_S)
 
     stages = asyncio.create_task(host.run_stages(session))
     watcher = asyncio.create_task(follow(host, the_one_in(folder), say, look_s=0.02))

@@ -20,6 +20,8 @@ from pathlib import Path
 
 import pytest
 
+from omni.testing import PATIENCE_S, until
+
 MOSQUITTO = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 BODY = """
 import asyncio, os
@@ -179,7 +181,7 @@ class Site:
             *self.machines[number - 1].inside(*command), env=environment, stdout=subprocess.PIPE
         )
         self.running.append(worker)
-        while b"is served on" not in await asyncio.wait_for(worker.stdout.readline(), 60):
+        while b"is served on" not in await asyncio.wait_for(worker.stdout.readline(), PATIENCE_S):
             pass  # it may have to try twice while the broker starts
         self.workers[worker.pid] = number
 
@@ -226,12 +228,6 @@ def known(host) -> dict[str, str]:
 
 def record(host):
     return next(one for one in host.plugins() if one.id == "far@mqtt")
-
-
-async def until(true, seconds=30.0):
-    async with asyncio.timeout(seconds):
-        while not true():  # noqa: ASYNC110
-            await asyncio.sleep(0.02)
 
 
 class Asked:

@@ -20,6 +20,7 @@ from omni.errors import Busy
 from omni.server.app import build_app
 from omni.server.scripted import ScriptedHost, ScriptedRuntime
 from omni.server.serve import INSTANCE_FILE, listen, serve, single_instance
+from omni.testing import PATIENCE_S
 
 TOKEN = "key"
 HOST = "127.0.0.1:8765"
@@ -376,7 +377,7 @@ async def test_a_second_instance_is_told_where_the_first_is(home):
     stop = asyncio.Event()
     first = asyncio.create_task(serve(runtime, port=0, ready=ready.set_result, stop=stop))
     try:
-        url = await asyncio.wait_for(ready, 10)
+        url = await asyncio.wait_for(ready, PATIENCE_S)
         port = int(url.split(":")[2].split("/")[0])
         second = ScriptedRuntime()
         with pytest.raises(Busy) as caught:  # the same port

@@ -15,7 +15,6 @@ import os
 import re
 import shutil
 import wave
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +40,7 @@ from omni.events import (
     VideoFrame,
 )
 from omni.runtime import Runtime
-
-# ruff: noqa: ASYNC110  (what happens in a browser can only be polled)
+from omni.testing import PATIENCE_S, until
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 NEEDED = ("silero-vad", "whisper-base", "qwen2.5-coder-1.5b", "minilm-l6", "piper-joe")
@@ -186,17 +184,6 @@ class Witness:
         return found
 
 
-async def until(condition: Callable[[], Any], seconds: float, what: str, why: Callable[[], str] = str) -> Any:
-    """What `condition` gives, as soon as it gives something; `why` says more where it does not."""
-    try:
-        async with asyncio.timeout(seconds):
-            while not (value := condition()):
-                await asyncio.sleep(0.02)
-    except TimeoutError:
-        raise AssertionError(f"{what} did not happen within {seconds:.0f} s. {why()}") from None
-    return value
-
-
 def plain(text: str) -> str:
     return " ".join(re.findall(r"[a-z]+|\d+", text.lower()))
 
@@ -266,17 +253,17 @@ async def test_a_shown_equation_is_taught_aloud_and_a_question_finds_its_step(ru
     tasks = [asyncio.create_task(speaker.run()), asyncio.create_task(microphone.run())]
     try:
         session.publish(VideoFrame, source="camera", image=jpeg(sheet(EQUATION)), width=1280, height=720)
-        await until(lambda: session.media.get("camera"), 5, "the camera's picture")
+        await until(lambda: session.media.get("camera"), "the camera's picture")
         await microphone.speak(question)
-        first = (await until(lambda: witness.of(TurnCommitted), 15, "the question's end"))[0].turn
-        await until(lambda: witness.of(Spoken, turn=first, final=True), 90, "the end of the lesson")
+        first = (await until(lambda: witness.of(TurnCommitted), "the question's end"))[0].turn
+        await until(lambda: witness.of(Spoken, turn=first, final=True), "the end of the lesson", seconds=90)
         check_lesson(witness, first)
         heard = np.concatenate([np.frombuffer(p.pcm, "<i2") for p in pieces if p.turn == first]).astype(np.float32)
         await microphone.speak(why)
-        second = (await until(lambda: witness.of(TurnCommitted)[1:], 15, "the second question's end", witness.heard))[
+        second = (await until(lambda: witness.of(TurnCommitted)[1:], "the second question's end", why=witness.heard))[
             0
         ].turn
-        await until(lambda: witness.of(Spoken, turn=second, final=True), 60, "the end of the explanation")
+        await until(lambda: witness.of(Spoken, turn=second, final=True), "the end of the explanation")
         check_why(witness, second)
         await check_sound(runtime, heard / 32768, pieces[0].rate)
     finally:
@@ -303,7 +290,7 @@ async def test_a_function_of_an_open_codebase_is_found_and_explained(runtime, tm
     try:
         witness = Witness(conversation.session)
         await conversation.say("explain the function that computes the total")
-        (answer,) = await until(lambda: witness.of(Spoken, final=True), 120, "the explanation")
+        (answer,) = await until(lambda: witness.of(Spoken, final=True), "the explanation", seconds=120)
         steps = witness.plan(answer.turn)["steps"]
         assert [step["tool"] for step in steps] == ["explain_code"]
         step = steps[0]
@@ -356,7 +343,7 @@ async def test_the_teacher_in_the_browser(runtime, tmp_path):
     stop = asyncio.Event()
     server = asyncio.create_task(serve(runtime, port=0, ready=ready.set_result, stop=stop))
     try:
-        url = await asyncio.wait_for(ready, 10)
+        url = await asyncio.wait_for(ready, PATIENCE_S)
         async with async_playwright() as playwright:
             flags = [*FLAGS, f"--use-file-for-fake-audio-capture={microphone}%noloop",
                      f"--use-file-for-fake-video-capture={camera}"]  # fmt: skip
@@ -369,27 +356,27 @@ async def test_the_teacher_in_the_browser(runtime, tmp_path):
             page.on("pageerror", lambda e: problems.append(str(e)))
             await page.goto(url)
             await page.wait_for_selector("button.start")
-            conversation = await until(lambda: next(iter(runtime.conversations.values()), None), 10, "a session")
+            conversation = await until(lambda: next(iter(runtime.conversations.values()), None), "a session")
             session = conversation.session
             witness = Witness(session)
             await page.click("[aria-label='Camera']")
-            await until(lambda: session.media.get("camera"), 15, "the camera's picture")
+            await until(lambda: session.media.get("camera"), "the camera's picture")
             await page.click("button.start")
-            await until(lambda: witness.of(PartialTranscript), 30, "the first words")
+            await until(lambda: witness.of(PartialTranscript), "the first words")
             await keep(page, "teacher-sheet")
-            first = (await until(lambda: witness.of(TurnCommitted), 30, "the question's end"))[0].turn
-            await until(lambda: witness.drawn(first)[2:], 60, "the third line on the board")
+            first = (await until(lambda: witness.of(TurnCommitted), "the question's end"))[0].turn
+            await until(lambda: witness.drawn(first)[2:], "the third line on the board")
             await page.wait_for_selector("omni-whiteboard .pointed math >> text=4")
             await keep(page, "teacher-lesson")
-            await until(lambda: witness.of(Spoken, turn=first, final=True), 60, "the end of the lesson")
+            await until(lambda: witness.of(Spoken, turn=first, final=True), "the end of the lesson")
             check_lesson(witness, first)
             shown = await page.evaluate(SHOWN)
             formulas = [line for line in shown if " equals " in line]
             assert formulas == [op["text"] for d in witness.drawn(first) for op in d.operations if op["op"] == "math"]
             second = (
-                await until(lambda: witness.of(TurnCommitted)[1:], 60, "the second question's end", witness.heard)
+                await until(lambda: witness.of(TurnCommitted)[1:], "the second question's end", why=witness.heard)
             )[0].turn
-            await until(lambda: witness.of(Spoken, turn=second, final=True), 60, "the end of the explanation")
+            await until(lambda: witness.of(Spoken, turn=second, final=True), "the end of the explanation")
             check_why(witness, second)
             assert plain(await page.evaluate(POINTED)) == "x 4"
             await keep(page, "teacher-why")

@@ -27,6 +27,7 @@ from omni_tools.whiteboard.steps import solve
 from omni.events import Drawing, Notice
 from omni.server.scripted import ScriptedHost, ScriptedRuntime
 from omni.server.serve import serve
+from omni.testing import PATIENCE_S, until
 
 # ruff: noqa: ASYNC110, ASYNC240  (what happens in a browser can only be polled)
 
@@ -59,11 +60,9 @@ class Opened:
     notices: list[Notice]
     new_page: Any
 
-    async def until(self, expression: str, seconds: float = 10.0) -> Any:
-        async with asyncio.timeout(seconds):
-            while not (value := await self.page.evaluate(expression)):
-                await asyncio.sleep(0.02)
-        return value
+    async def until(self, expression: str) -> Any:
+        """The value of a JavaScript expression, once it is true."""
+        return await until(lambda: self.page.evaluate(expression), expression)
 
     @property
     def board(self) -> Any:
@@ -86,7 +85,7 @@ async def whiteboard(tmp_path: Path, **context: Any) -> AsyncIterator[Opened]:
     problems: list[str] = []
     stage: asyncio.Task[None] | None = None
     try:
-        address = await asyncio.wait_for(url, 10)
+        address = await asyncio.wait_for(url, PATIENCE_S)
         async with async_playwright() as playwright:
             browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
 
@@ -170,7 +169,7 @@ async def test_the_pen_the_eraser_and_the_keyboard_reach_the_board(tmp_path):
         await page.mouse.down()
         await page.mouse.move(box["x"] + 220, box["y"] + 160, steps=12)
         await page.mouse.up()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             while not opened.board.by("person"):
                 await asyncio.sleep(0.02)
         (stroke,) = opened.board.by("person")
@@ -179,14 +178,14 @@ async def test_the_pen_the_eraser_and_the_keyboard_reach_the_board(tmp_path):
         await page.mouse.move(box["x"] + 100, box["y"] + 100)
         await page.mouse.down()
         await page.mouse.up()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             while opened.board.by("person"):
                 await asyncio.sleep(0.02)
         await page.focus("text=Write")
         await page.keyboard.press("Enter")
         await page.keyboard.type("3x - 5 = 10")
         await page.keyboard.press("Enter")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             while not opened.board.by("person"):
                 await asyncio.sleep(0.02)
         assert opened.board.by("person")[0].text == "3x - 5 = 10"
@@ -225,7 +224,7 @@ async def test_what_the_page_may_not_draw_is_refused_with_a_sentence(tmp_path):
     async with whiteboard(tmp_path) as opened:
         formula = {"op": "math", "id": "m", "x": 1, "y": 1, "mathml": "<math/>", "text": "x"}
         await opened.page.evaluate("operation => omniPage.line.send('Drawing', { operations: [operation] })", formula)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             while not opened.notices:
                 await asyncio.sleep(0.02)
         assert "by hand" in opened.notices[0].text and not opened.board.items

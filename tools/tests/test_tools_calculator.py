@@ -57,11 +57,11 @@ def test_what_is_no_calculation_is_not_read(text: str) -> None:
 @pytest.mark.parametrize("text", ["1/0", "divide 5 by 0", "9**9**9", "10^5000", "0^-1", "500!", "log(0)", "tan(pi/2)",
                                   "sqrt(-4)", "2^(2^(2^30))", "exp(99999)"])  # fmt: skip
 def test_what_has_no_value_is_a_sentence(text: str) -> None:
-    began = time.perf_counter()
+    began = time.process_time()
     with pytest.raises(BadInput) as told:
         answer(text)
     assert told.value.message.endswith(".")
-    assert time.perf_counter() - began < 2
+    assert time.process_time() - began < 2
 
 
 @pytest.mark.parametrize(

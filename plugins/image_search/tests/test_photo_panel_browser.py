@@ -19,8 +19,7 @@ from photo_fakes import album, host, paint
 from omni.host.hookspecs import Panel
 from omni.server.scripted import ScriptedHost, ScriptedRuntime
 from omni.server.serve import serve
-
-# ruff: noqa: ASYNC110  (what happens in a browser can only be polled)
+from omni.testing import PATIENCE_S, until
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = [
@@ -33,11 +32,9 @@ COUNT = "document.querySelectorAll('omni-photos .photo').length"
 SHOTS = os.environ.get("OMNI_SHOTS")  #: a folder for screenshots, to look at
 
 
-async def until(page, expression: str, seconds: float = 15.0):
-    async with asyncio.timeout(seconds):
-        while not (value := await page.evaluate(expression)):
-            await asyncio.sleep(0.05)
-    return value
+async def eventually(page, expression: str):
+    """The value of a JavaScript expression, once it is true."""
+    return await until(lambda: page.evaluate(expression), expression)
 
 
 async def shot(page, name: str) -> None:
@@ -60,7 +57,7 @@ async def test_the_wall_is_searched_looked_at_and_walked_with_keys(tmp_path: Pat
     server = asyncio.create_task(serve(runtime, port=0, ready=url.set_result, stop=stop))
     problems: list[str] = []
     try:
-        address = await asyncio.wait_for(url, 15)
+        address = await asyncio.wait_for(url, PATIENCE_S)
         async with async_playwright() as playwright:
             browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
             page = await browser.new_page(viewport={"width": 1440, "height": 900})
@@ -68,58 +65,58 @@ async def test_the_wall_is_searched_looked_at_and_walked_with_keys(tmp_path: Pat
             page.on("console", lambda one: problems.append(one.text) if one.type == "error" else None)
             await page.goto(address)
             await page.locator("button, a").filter(has_text="Photos").first.click()
-            await until(page, f"{COUNT} === 48")
-            await until(
+            await eventually(page, f"{COUNT} === 48")
+            await eventually(
                 page, "[...document.querySelectorAll('omni-photos .photo img')].slice(0, 4).every(i => i.naturalWidth)"
             )
             await shot(page, "photos-recent-1440")
             await page.locator("omni-photos input[type=search]").fill("a red thing")
-            await until(page, f"{COUNT} === 4")
+            await eventually(page, f"{COUNT} === 4")
             words = await page.locator("omni-photos .photo span").all_inner_texts()
             assert all("red" in one for one in words)
             await shot(page, "photos-search-1440")
             await page.locator("omni-photos input[type=search]").fill("submarine engine room")
-            await until(page, f"{COUNT} === 0")
+            await eventually(page, f"{COUNT} === 0")
             assert "Nothing here fits" in await page.locator("omni-photos .state").inner_text()
             await shot(page, "photos-nothing-1440")
             await page.get_by_role("button", name="Show the nearest all the same").click()
-            await until(page, f"{COUNT} === 48")
+            await eventually(page, f"{COUNT} === 48")
             await page.locator("omni-photos input[type=search]").fill("")
-            await until(page, f"{COUNT} === 48")
+            await eventually(page, f"{COUNT} === 48")
             await page.locator("omni-photos .photo").first.focus()
             await page.keyboard.press("ArrowRight")
             await page.keyboard.press("ArrowDown")
             assert await page.evaluate("document.activeElement.classList.contains('photo')")
             await page.keyboard.press("m")
-            await until(page, "document.querySelectorAll('omni-photos .chip').length === 1")
-            await until(page, f"{COUNT} === 47")
+            await eventually(page, "document.querySelectorAll('omni-photos .chip').length === 1")
+            await eventually(page, f"{COUNT} === 47")
             await page.locator("omni-photos .photo").first.click()
-            await until(page, "document.querySelector('omni-photos dialog[open] img')?.naturalWidth")
+            await eventually(page, "document.querySelector('omni-photos dialog[open] img')?.naturalWidth")
             assert str(tmp_path) in await page.locator("omni-photos .path").inner_text()
             await shot(page, "photos-large-1440")
             await page.keyboard.press("Escape")
             await page.locator("omni-photos .chip").click()
             await page.set_viewport_size({"width": 390, "height": 844})
-            await until(page, f"{COUNT} === 48")
+            await eventually(page, f"{COUNT} === 48")
             await shot(page, "photos-390")
             assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
             field = await page.locator("omni-photos input[type=search]").bounding_box()
             assert 0 <= field["y"] < 844 / 2  # above the wall, which scrolls within itself
             await page.locator("omni-photos input[type=file]").set_input_files(str(tmp_path / "photos" / "b" / "0.png"))
-            await until(page, "document.querySelectorAll('omni-photos .chip').length === 1")
-            await until(page, "document.querySelector('omni-photos .photo span')?.textContent.includes('red')")
+            await eventually(page, "document.querySelectorAll('omni-photos .chip').length === 1")
+            await eventually(page, "document.querySelector('omni-photos .photo span')?.textContent.includes('red')")
             for number in range(100, 120):
                 paint(tmp_path / "more" / f"{number}.png", "grey", number)
             await Indexer(library.store, Eyes(library.host)).run(tmp_path / "more")
             await page.locator("omni-photos .chip").click()
-            await until(page, f"{COUNT} === 60")
+            await eventually(page, f"{COUNT} === 60")
             await page.get_by_role("button", name="Show more").click()
-            await until(page, f"{COUNT} === 68")
+            await eventually(page, f"{COUNT} === 68")
             assert await page.get_by_role("button", name="Show more").is_hidden()
             await browser.close()
         assert problems == []
     finally:
         stop.set()
-        await asyncio.wait_for(server, 15)
+        await asyncio.wait_for(server, PATIENCE_S)
         await runtime.stop()
         library.close()

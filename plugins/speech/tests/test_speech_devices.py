@@ -13,6 +13,7 @@ from omni_speech.voices import ChosenVoice
 from omni.capabilities import SpeechChunk
 from omni.events import AudioFlush, AudioHold, AudioIn, AudioOut, Played, SessionClosed
 from omni.session import Session
+from omni.testing import PATIENCE_S, until
 
 
 class Stream:
@@ -54,12 +55,6 @@ class Library:
     RawInputStream = OutputStream = _stream
 
 
-async def until(condition):
-    async with asyncio.timeout(5):
-        while not condition():  # noqa: ASYNC110 - what changes is a plain list
-            await asyncio.sleep(0.005)
-
-
 async def test_the_microphone_publishes_frames_in_order():
     session, library = Session(host=None), Library()
     heard = []
@@ -97,7 +92,7 @@ async def test_the_loudspeaker_plays_holds_goes_on_and_falls_silent():
     assert stream.pull(1000).max() == 0.0
     assert reports[-1].samples < 4000
     session.publish(SessionClosed)
-    await asyncio.wait_for(task, 5)
+    await asyncio.wait_for(task, PATIENCE_S)
 
 
 async def test_a_device_that_cannot_be_opened_is_a_sentence():

@@ -18,8 +18,7 @@ from video_kit import WIDTH, ScriptedHost, make_video, plain, scene, speechlike,
 from omni.server.scripted import ScriptedHost as PageHost
 from omni.server.scripted import ScriptedRuntime
 from omni.server.serve import serve
-
-# ruff: noqa: ASYNC110  (what happens in a browser can only be polled)
+from omni.testing import PATIENCE_S, until
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = [
@@ -64,7 +63,7 @@ async def test_a_typed_question_jumps_to_its_second(tmp_path, monkeypatch):
     stop, problems = asyncio.Event(), []
     server = asyncio.create_task(serve(runtime, port=0, ready=url.set_result, stop=stop))
     try:
-        address = await asyncio.wait_for(url, 10)
+        address = await asyncio.wait_for(url, PATIENCE_S)
         async with async_playwright() as playwright:
             browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
             for width in (1440, 390):
@@ -73,21 +72,21 @@ async def test_a_typed_question_jumps_to_its_second(tmp_path, monkeypatch):
                 page.on("console", lambda m: problems.append(m.text) if m.type in ("error", "warning") else None)
                 page.on("pageerror", lambda e: problems.append(str(e)))
                 await page.goto(address)
-                await until(page, "window.omniPage?.line.open")
+                await eventually(page, "window.omniPage?.line.open")
                 await page.evaluate("window.omniPage.panels.open('video-search')")
-                await until(page, f"{PANEL}?.querySelector('.lane.speech i')")
+                await eventually(page, f"{PANEL}?.querySelector('.lane.speech i')")
                 assert "harvest.webm" in await page.inner_text("omni-video-search")
                 await page.fill("omni-video-search input", "a blue picture is shown")
-                await until(page, f"{PANEL}.querySelector('.lane.hits i')")
-                await until(page, f"{PANEL}.querySelector('video').readyState >= 1")
+                await eventually(page, f"{PANEL}.querySelector('.lane.hits i')")
+                await eventually(page, f"{PANEL}.querySelector('video').readyState >= 1")
                 await page.click("omni-video-search ol li button")
-                await until(page, f"Math.abs({PANEL}.querySelector('video').currentTime - 8) < 2")
+                await eventually(page, f"Math.abs({PANEL}.querySelector('video').currentTime - 8) < 2")
                 wide = await page.evaluate("document.documentElement.scrollWidth")
                 assert wide <= width
                 if folder := os.environ.get("OMNI_SCREENSHOTS"):
                     await page.screenshot(path=f"{folder}/video-{width}.png", full_page=True)
                 await page.fill("omni-video-search input", "she explains quantum chromodynamics")
-                await until(page, f"{PANEL}.textContent.includes('Nothing in the videos fits that')")
+                await eventually(page, f"{PANEL}.textContent.includes('Nothing in the videos fits that')")
                 await context.close()
             await browser.close()
     finally:
@@ -98,13 +97,7 @@ async def test_a_typed_question_jumps_to_its_second(tmp_path, monkeypatch):
     assert problems == []
 
 
-async def until(page, expression: str, seconds: float = 20.0):
-    """The expression's value once it is true; fails with what the page shows when it never is."""
-    try:
-        async with asyncio.timeout(seconds):
-            while not (value := await page.evaluate(expression)):
-                await asyncio.sleep(0.05)
-    except TimeoutError:
-        shown = await page.evaluate(f"{PANEL}?.innerText ?? document.body.innerText")
-        pytest.fail(f"never true: {expression}; the page shows: {shown[:500]}")
-    return value
+async def eventually(page, expression: str):
+    """The value of a JavaScript expression once it is true; fails with what the page shows when it never is."""
+    shown = f"({PANEL}?.innerText ?? document.body.innerText).slice(0, 500)"
+    return await until(lambda: page.evaluate(expression), expression, why=lambda: page.evaluate(shown))

@@ -37,12 +37,12 @@ def png_claiming(width, height):
 
 def test_a_hundred_megapixel_photo_is_decoded_smaller():
     block = jpeg(np.full((10_000, 10_000, 3), 120, np.uint8), quality=30)
-    began = time.perf_counter()
+    began = time.process_time()
     picture = images.decode(block)
     assert picture.width * picture.height <= images.KEEP_PIXELS
     assert 0 < picture.scale < 1
     assert abs(int(picture.pixels.mean()) - 120) <= 2
-    assert time.perf_counter() - began < 10
+    assert time.process_time() - began < 10
 
 
 @pytest.mark.parametrize(("width", "height"), [(30_000, 30_000), (12_000, 9_000)])
