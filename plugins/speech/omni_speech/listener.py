@@ -263,7 +263,7 @@ class Listener:
 
     def _judge(self, job: Job, transcript: Transcript) -> None:
         """Words were recognised over the answer: whose are they, and do they mean to interrupt?"""
-        if not self._interruption.active or job.key[0] != self._over_id:
+        if not self._is_judged(job):
             return
         text = transcript.text
         if self._answer and self._answer.audible and echoes(text, " ".join(self._answer.clauses)) >= ECHO_WORDS:
@@ -279,6 +279,10 @@ class Listener:
             self._cut()
         elif job.final:
             self._release()
+
+    def _is_judged(self, job: Job) -> bool:
+        """Whether what was said over the answer still waits for a verdict, and these are its words."""
+        return self._interruption.active and job.key[0] == self._over_id
 
     def _is_listening(self, text: str, confidence: float) -> bool:
         """Whether these words show that someone listens; or something as short that was surely heard as such before."""
@@ -337,10 +341,10 @@ class Listener:
     def _on_failed(self, job: Job, error: OmniError) -> None:
         logger.warning("recognition failed: %s", error)
         self._session.publish(Notice, topic="hearing", text=str(error), level="error")
-        if job.key[0] < 0:
-            self._release()
-        else:
+        if job.key[0] >= 0:
             self._taker.fail(job)
+        elif self._is_judged(job):
+            self._release()
 
     def _say_load(self, sentence: str) -> None:
         self._session.publish(Notice, topic="hearing", text=sentence, level="warning")

@@ -48,7 +48,7 @@ class ScriptedTranscriber:
     running: int = 0
     most_running: int = 0
     error: Exception | None = None
-    instead: list[Transcript] = field(default_factory=list)  #: what the next calls give, whatever was said
+    instead: list[Transcript | Exception] = field(default_factory=list)  #: what the next calls give or raise
 
     async def open(self):
         pass
@@ -65,7 +65,10 @@ class ScriptedTranscriber:
             if self.error:
                 raise self.error
             if self.instead:
-                return self.instead.pop(0)
+                given = self.instead.pop(0)
+                if isinstance(given, Exception):
+                    raise given
+                return given
             heard = np.round(np.abs(audio) / 0.02).astype(int)
             # A word counts once at least 0.1 s of it is there.
             present = [i for i in range(1, len(self.words) + 1) if int((heard == i).sum()) >= RATE // 10]

@@ -10,6 +10,7 @@ from omni_speech.interruption import CERTAIN_AFTER_S, FRAME_S, Interruption, Ver
 
 from omni.capabilities import Transcript
 from omni.clock import run_virtual
+from omni.errors import OmniError
 from omni.events import (
     AudioFlush,
     AudioHold,
@@ -78,6 +79,19 @@ def test_without_holding_words_cut_it(scene, answer):
             await on.say("No", "I", "meant", "in", "Tokyo.")
             assert not on.of(AudioHold)
             assert on.of(BargeIn)[0].at - onset < 1.0
+
+    run_virtual(main())
+
+
+def test_a_recognition_that_fails_after_the_cut_does_not_lose_the_words_that_cut(scene, answer):
+    async def main():
+        async with answering(scene, answer, "It is half past nine.") as (on, _):
+            on.transcriber.seconds, on.transcriber.instead = 2.5, [OmniError("It broke.")]
+            await on.say("No", "I", "meant", "in", "Tokyo.")
+            await on.silence(0.5)
+            assert on.of(BargeIn) and len(on.transcriber.calls) == 3  # what runs is of the time before the cut
+            await on.silence(5.0)
+            assert on.of(TurnCommitted)[1].text == "No I meant in Tokyo."
 
     run_virtual(main())
 
