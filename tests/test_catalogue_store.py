@@ -19,7 +19,7 @@ from omni.catalogue import Catalogue, ModelStore
 from omni.catalogue.entries import ModelEntry
 from omni.catalogue.hub import Hub
 from omni.errors import ConfigError, DiskFull, ModelCorrupt, ModelMissing
-from omni.testing import PATIENCE_S
+from omni.testing import until
 
 DATA = bytes(range(256)) * 8192  # 2 MiB, so that a transfer has several chunks
 SMALL = b'{"a": 1}'
@@ -170,9 +170,7 @@ async def test_an_interrupted_pull_keeps_what_came(tmp_path, hub_server):
     s = store(tmp_path, entry(HUB), url=hub_server.url)
     pull = asyncio.create_task(s.pull("toy"))
     part = tmp_path / "models/.partial/toy/hub/model.bin"
-    async with asyncio.timeout(PATIENCE_S):
-        while not part.is_file() or part.stat().st_size < 100_000:  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
+    await until(lambda: part.is_file() and part.stat().st_size >= 100_000)
     pull.cancel()
     hub_server.gate.set()
     with pytest.raises(asyncio.CancelledError):

@@ -18,7 +18,7 @@ from omni.host.deadlines import abandoned, stop_task
 from omni.host.host import Host, Limits
 from omni.host.supervisor import RestartPolicy
 from omni.session import Session
-from omni.testing import PATIENCE_S
+from omni.testing import PATIENCE_S, until
 
 #: Answers each TextDelta with a Custom event: the healthy neighbour, standing for the conversation.
 ECHO = """
@@ -244,9 +244,7 @@ async def test_a_failed_stage_leaves_no_mailbox_behind(tmp_path):
     leak = "session.bus.subscribe(TextDelta, capacity=1); raise ValueError('gone')"
     bad = write_plugin(tmp_path, "cont_mailbox", stage_plugin("bad", leak), STAGE % "bad")
     async with running(tmp_path, bad, restarts=QUICK) as host, session_of(host) as session:
-        async with asyncio.timeout(PATIENCE_S):
-            while state(host, "cont_mailbox")[0] != "quarantined":  # noqa: ASYNC110
-                await asyncio.sleep(0.01)
+        await until(lambda: state(host, "cont_mailbox")[0] == "quarantined")
         assert [m.owner for m in session.bus.mailboxes() if m.owner] == []
 
 
@@ -257,9 +255,7 @@ async def test_a_stage_that_blocks_the_loop_is_ended_and_quarantined(tmp_path):
     limits = Limits(stall_s=0.1, interrupt_s=0.2)
     async with running(tmp_path, bad, good, limits=limits, restarts=QUICK) as host, session_of(host) as session:
         assert await echoes(session)
-        async with asyncio.timeout(PATIENCE_S):
-            while state(host, "cont_block")[0] != "quarantined":  # noqa: ASYNC110
-                await asyncio.sleep(0.01)
+        await until(lambda: state(host, "cont_block")[0] == "quarantined")
         assert "block" in state(host, "cont_block")[1]
 
 
@@ -299,6 +295,4 @@ async def test_an_unloaded_plugin_is_gone(tmp_path):
     async with running(tmp_path, folder) as host, session_of(host) as session:
         await host.unload("cont_unload")
         assert host.stages() == []
-        async with asyncio.timeout(PATIENCE_S):
-            while any(box.owner for box in session.bus.mailboxes()):  # noqa: ASYNC110
-                await asyncio.sleep(0.01)
+        await until(lambda: not any(box.owner for box in session.bus.mailboxes()))

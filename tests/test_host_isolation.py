@@ -305,18 +305,26 @@ async def test_a_stage_apart_sees_what_it_declared_and_writes_what_it_announced(
         said = session.bus.subscribe(Custom, capacity=16, overflow=Overflow.LATEST)
         texts = session.bus.subscribe(TextDelta, capacity=16, overflow=Overflow.LATEST)
         stages = asyncio.create_task(host.run_stages(session))
-        await until(lambda: any("apart/watcher pictures" in box.name for box in session.bus.mailboxes()))
-        await asyncio.sleep(0.2)
-        session.publish(VideoFrame, source="screen", image=bytes(50_000), width=1, height=1)
-        await asyncio.sleep(0.1)
-        session.publish(VideoFrame, source="camera", image=bytes(60_000), width=1, height=1)
-        event = await asyncio.wait_for(said.get(), PATIENCE_S)
-        assert event.payload == {"source": "camera", "bytes": 60_000}  # the screen was not declared
-        session.publish(TextDelta, text="hello")
-        event = await asyncio.wait_for(said.get(), PATIENCE_S)
-        assert event.payload["text"] == "hello" and event.payload["pid"] != os.getpid()
-        await asyncio.sleep(0.1)
-        assert [event.text for event in texts.drain()] == ["hello"]  # what it did not announce did not pass
+
+        def show():
+            """Until it looks: its process has yet to start."""
+            session.publish(VideoFrame, source="screen", image=bytes(50_000), width=1, height=1)
+            session.publish(VideoFrame, source="camera", image=bytes(60_000), width=1, height=1)
+            return said.drain()
+
+        async def tell(text):
+            """Tell it something, and wait until it has said so and what came before."""
+            session.publish(TextDelta, text=text)
+            while (event := await asyncio.wait_for(said.get(), PATIENCE_S)).payload.get("text") != text:
+                seen.append(event)
+            assert event.payload["pid"] != os.getpid()
+
+        seen = list(await until(show))
+        await tell("hello")
+        await tell("goodbye")
+        pictures = [event.payload for event in seen if event.topic == "apart.frame"]
+        assert all(picture == {"source": "camera", "bytes": 60_000} for picture in pictures)  # the screen: not declared
+        assert [event.text for event in texts.drain()] == ["hello", "goodbye"]  # what it did not announce did not pass
         session.publish(SessionClosed)
         await asyncio.wait_for(stages, PATIENCE_S)
 

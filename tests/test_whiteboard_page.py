@@ -29,7 +29,7 @@ from omni.server.scripted import ScriptedHost, ScriptedRuntime
 from omni.server.serve import serve
 from omni.testing import PATIENCE_S, until
 
-# ruff: noqa: ASYNC110, ASYNC240  (what happens in a browser can only be polled)
+# ruff: noqa: ASYNC240  (the files are small)
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = [
@@ -169,25 +169,19 @@ async def test_the_pen_the_eraser_and_the_keyboard_reach_the_board(tmp_path):
         await page.mouse.down()
         await page.mouse.move(box["x"] + 220, box["y"] + 160, steps=12)
         await page.mouse.up()
-        async with asyncio.timeout(PATIENCE_S):
-            while not opened.board.by("person"):
-                await asyncio.sleep(0.02)
+        await until(lambda: opened.board.by("person"))
         (stroke,) = opened.board.by("person")
         assert isinstance(stroke, ops.Stroke) and stroke.colour == "warn" and len(stroke.points) > 5
         await page.click("text=Eraser")
         await page.mouse.move(box["x"] + 100, box["y"] + 100)
         await page.mouse.down()
         await page.mouse.up()
-        async with asyncio.timeout(PATIENCE_S):
-            while opened.board.by("person"):
-                await asyncio.sleep(0.02)
+        await until(lambda: not opened.board.by("person"))
         await page.focus("text=Write")
         await page.keyboard.press("Enter")
         await page.keyboard.type("3x - 5 = 10")
         await page.keyboard.press("Enter")
-        async with asyncio.timeout(PATIENCE_S):
-            while not opened.board.by("person"):
-                await asyncio.sleep(0.02)
+        await until(lambda: opened.board.by("person"))
         assert opened.board.by("person")[0].text == "3x - 5 = 10"
         await page.click("text=Undo")
         await opened.until("document.querySelectorAll('.board .drawn').length === 0")
@@ -224,9 +218,7 @@ async def test_what_the_page_may_not_draw_is_refused_with_a_sentence(tmp_path):
     async with whiteboard(tmp_path) as opened:
         formula = {"op": "math", "id": "m", "x": 1, "y": 1, "mathml": "<math/>", "text": "x"}
         await opened.page.evaluate("operation => omniPage.line.send('Drawing', { operations: [operation] })", formula)
-        async with asyncio.timeout(PATIENCE_S):
-            while not opened.notices:
-                await asyncio.sleep(0.02)
+        await until(lambda: opened.notices)
         assert "by hand" in opened.notices[0].text and not opened.board.items
 
 
