@@ -5,13 +5,10 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
 import itertools
 import os
-import shutil
-import wave
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -19,43 +16,30 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pages import (
+    DEVICES,
+    IN_BROWSER,
+    MIC_RATE,
+    RECORDER,
+    Browser,
+    browser,
+    eventually,
+    hears,
+    record,
+    recorded,
+    served,
+    write_microphone,
+)
 
 from omni import events
 from omni.host.hookspecs import Panel
 from omni.server.scripted import LONG, ScriptedHost, ScriptedRuntime
-from omni.server.serve import serve
-from omni.testing import PATIENCE_S, until
+from omni.testing import until
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine"),
-    pytest.mark.timeout(120),
-]
-FLAGS = [
-    "--no-sandbox", "--disable-quic", "--disable-background-networking", "--use-fake-ui-for-media-stream",
-    "--use-fake-device-for-media-stream", "--autoplay-policy=no-user-gesture-required",
-    "--auto-accept-this-tab-capture", "--auto-select-desktop-capture-source=Entire screen",
-]  # fmt: skip
-#: Collects what the loudspeaker plays; the page's own node is tapped, nothing is simulated.
-RECORDER = """registerProcessor("recorder", class extends AudioWorkletProcessor {
-  process([input]) { if (input[0]) this.port.postMessage(input[0].slice()); return true; }
-});"""
-RECORD = """async () => {
-  const { speaker } = window.omniPage;
-  await speaker.unlock();
-  await speaker.context.audioWorklet.addModule("/plugins/recorder/static/recorder.js");
-  const tap = new AudioWorkletNode(speaker.context, "recorder", { numberOfOutputs: 0 });
-  window.recorded = [];
-  tap.port.onmessage = ({ data }) => window.recorded.push(data);
-  speaker.node.connect(tap);
-  return speaker.context.sampleRate;
-}"""
-
-
-async def eventually(page: Any, expression: str) -> None:
-    """Wait until a JavaScript expression is true (Playwright's own wait needs `eval`, which the page forbids)."""
-    await until(lambda: page.evaluate(expression), expression)
+pytestmark = [*IN_BROWSER, pytest.mark.timeout(120)]
+FLAGS = (*DEVICES, "--auto-accept-this-tab-capture", "--auto-select-desktop-capture-source=Entire screen")
+GRANTS = ("microphone", "camera")
+TAP = "/plugins/recorder/static/recorder.js"
 
 
 @dataclass
@@ -65,9 +49,11 @@ class Opened:
     page: Any
     runtime: ScriptedRuntime
     url: str
-    problems: list[str]
-    requests: list[str]
-    new_page: Callable[..., Any]
+    browser: Browser
+
+    @property
+    def problems(self) -> list[str]:
+        return self.browser.problems
 
     @property
     def heard(self) -> list[events.Event]:
@@ -81,70 +67,33 @@ class Opened:
         await self.page.fill("#say", text)
         await self.page.press("#say", "Enter")
 
-    async def recorded(self) -> np.ndarray:
-        """All samples that left the loudspeaker so far."""
-        encoded = await self.page.evaluate(
-            """() => { const all = new Float32Array(window.recorded.length * 128); window.recorded.forEach((b, i) => all.set(b, i * 128));
-            const bytes = new Uint8Array(all.buffer); let text = ""; for (let i = 0; i < bytes.length; i += 32768) text += String.fromCharCode(...bytes.subarray(i, i + 32768)); return btoa(text); }"""
-        )
-        return np.frombuffer(base64.b64decode(encoded), np.float32)
-
 
 @contextlib.asynccontextmanager
 async def opened(
     tmp_path: Path, *, host: Any = None, flags: tuple[str, ...] = (), enter: bool = True, **context: Any
 ) -> AsyncIterator[Opened]:
-    from playwright.async_api import async_playwright
-
-    os.environ["OMNI_HOME"] = str(tmp_path / "home")
     static = tmp_path / "recorder"
     static.mkdir()
     (static / "recorder.js").write_text(RECORDER)
     host = host or ScriptedHost(panels=(("recorder", Panel(id="recorder", title="Recorder", static=static)),))
-    runtime = ScriptedRuntime(host=host)
-    url: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-    stop = asyncio.Event()
-    server = asyncio.create_task(serve(runtime, port=0, ready=url.set_result, stop=stop))
-    problems: list[str] = []
-    requests: list[str] = []
-    try:
-        address = await asyncio.wait_for(url, PATIENCE_S)
-        async with async_playwright() as playwright:
-            browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS, *flags])
-            grants = ["microphone", "camera"]
-
-            async def new_page(**options: Any) -> Any:
-                made = await browser.new_context(permissions=grants, **{"reduced_motion": "reduce", **options})
-                page = await made.new_page()
-                page.on("console", lambda m: problems.append(m.text) if m.type in ("error", "warning") else None)
-                page.on("pageerror", lambda e: problems.append(str(e)))
-                page.on("request", lambda r: requests.append(r.url))
-                return page
-
-            page = await new_page(**context)
-            await page.goto(address if enter else address.split("#")[0])
-            if enter:
-                await eventually(page, "window.omniPage?.line.open")
-            yield Opened(page, runtime, address, problems, requests, new_page)
-            await browser.close()
-    finally:
-        stop.set()
-        await server
-        await runtime.stop()
-        os.environ.pop("OMNI_HOME")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMNI_HOME", str(tmp_path / "home"))
+        runtime = ScriptedRuntime(host=host)
+        try:
+            async with served(runtime) as address, browser(*FLAGS, *flags) as chromium:
+                if enter:
+                    page = await chromium.open(address, permissions=GRANTS, **context)
+                else:
+                    page = await chromium.new_page(permissions=GRANTS, **context)
+                    await page.goto(address.split("#")[0])
+                yield Opened(page, runtime, address, chromium)
+        finally:
+            await runtime.stop()
 
 
-def tone(path: Path, *, hertz: float, sound_s: float, silence_s: float, rate: int = 48_000) -> Path:
-    """A WAV with silence, a tone, silence: what the fake microphone hears."""
-    t = np.arange(int(sound_s * rate)) / rate
-    quiet = np.zeros(int(silence_s * rate))
-    pcm = (np.concatenate([quiet, 0.5 * np.sin(2 * np.pi * hertz * t), quiet, quiet]) * 32767).astype("<i2")
-    with wave.open(str(path), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(rate)
-        file.writeframes(pcm.tobytes())
-    return path
+def tone(hertz: float, seconds: float) -> np.ndarray:
+    """A tone at the fake microphone's rate."""
+    return 0.5 * np.sin(2 * np.pi * hertz * np.arange(int(seconds * MIC_RATE)) / MIC_RATE)
 
 
 def peak_hertz(samples: np.ndarray, rate: float) -> float:
@@ -153,8 +102,8 @@ def peak_hertz(samples: np.ndarray, rate: float) -> float:
 
 
 async def test_the_microphone_streams_whole_frames_in_order_and_in_real_time(tmp_path):
-    wav = tone(tmp_path / "mic.wav", hertz=440, sound_s=1.6, silence_s=0.8)
-    async with opened(tmp_path, flags=(f"--use-file-for-fake-audio-capture={wav}%noloop",)) as o:
+    microphone = write_microphone(tmp_path / "mic.wav", 0.8, tone(440, 1.6), 1.6)
+    async with opened(tmp_path, flags=(hears(microphone),)) as o:
         await o.page.click("button.start")
         await until(lambda: len(o.of(events.AudioIn)) >= 10)
         first, began = len(o.of(events.AudioIn)), asyncio.get_running_loop().time()
@@ -182,7 +131,7 @@ async def test_the_microphone_streams_whole_frames_in_order_and_in_real_time(tmp
 
 async def test_the_voice_is_played_whole_and_reported_to_the_sample(tmp_path):
     async with opened(tmp_path) as o:
-        rate = await o.page.evaluate(RECORD)
+        rate = await record(o.page, TAP)
         await o.say("good evening to you")
         await until(lambda: any(p.final for p in o.of(events.Played)))
         played = o.of(events.Played)
@@ -193,7 +142,7 @@ async def test_the_voice_is_played_whole_and_reported_to_the_sample(tmp_path):
         seconds = words * 0.3
         assert seconds * 7 <= len(played) <= seconds * 12 + 2  # about ten a second
         await o.page.wait_for_timeout(200)
-        sound = await o.recorded()
+        sound = await recorded(o.page)
         loud = np.flatnonzero(np.abs(sound) > 0.01)
         assert abs((loud[-1] - loud[0]) / rate - seconds) < 0.05
         middle = sound[loud[0] + rate // 10 : loud[-1] - rate // 10]
@@ -207,7 +156,7 @@ async def test_the_voice_is_played_whole_and_reported_to_the_sample(tmp_path):
 
 async def test_stop_silences_the_loudspeaker_and_the_history_shows_the_cut(tmp_path):
     async with opened(tmp_path) as o:
-        rate = await o.page.evaluate(RECORD)
+        rate = await record(o.page, TAP)
         await o.say("tell me a story")
         await until(lambda: o.of(events.Played) and o.of(events.Played)[-1].samples > 22_050)
         began = asyncio.get_running_loop().time()
@@ -216,7 +165,7 @@ async def test_stop_silences_the_loudspeaker_and_the_history_shows_the_cut(tmp_p
         assert asyncio.get_running_loop().time() - began < 0.25
         await o.page.wait_for_selector("text=Interrupted here")
         await o.page.wait_for_timeout(400)
-        sound = np.abs(await o.recorded())
+        sound = np.abs(await recorded(o.page))
         end = np.flatnonzero(sound > 1e-5)[-1]
         assert sound[end + 1 :].max() < 1e-5 and len(sound) - end > 0.2 * rate and sound[:end].max() > 0.09
         assert (
@@ -234,7 +183,7 @@ async def test_stop_silences_the_loudspeaker_and_the_history_shows_the_cut(tmp_p
 
 async def test_a_hold_pauses_the_voice_and_it_goes_on_from_there(tmp_path):
     async with opened(tmp_path) as o:
-        await o.page.evaluate(RECORD)
+        await record(o.page, TAP)
         await o.say("tell me a story")
         await until(lambda: o.of(events.Played) and o.of(events.Played)[-1].samples > 11_025)
         (conversation,) = o.runtime.conversations.values()
@@ -243,7 +192,7 @@ async def test_a_hold_pauses_the_voice_and_it_goes_on_from_there(tmp_path):
         held = o.of(events.Played)[-1].samples
         await o.page.wait_for_timeout(600)
         assert o.of(events.Played)[-1].samples == held
-        sound = await o.recorded()
+        sound = await recorded(o.page)
         assert np.abs(sound[-8000:]).max() < 1e-5 < 0.09 < np.abs(sound).max()
         conversation.session.publish(events.AudioHold, turn=1, held=False)
         await until(lambda: o.of(events.Played)[-1].samples > held + 11_025)
@@ -431,7 +380,9 @@ async def test_the_page_fits_and_reads_well_at_every_size_in_both_themes(tmp_pat
         await o.page.close()
         for width, height in ((1440, 900), (390, 844), (360, 740)):
             for theme in ("light", "dark"):
-                page = await o.new_page(viewport={"width": width, "height": height}, color_scheme=theme)
+                page = await o.browser.new_page(
+                    permissions=GRANTS, viewport={"width": width, "height": height}, color_scheme=theme
+                )
                 await page.context.add_cookies(cookies)
                 await page.add_init_script(f"sessionStorage.setItem('omni.session', '{session}')")
                 await page.goto(o.url.split("#")[0])
@@ -450,7 +401,7 @@ async def test_the_page_fits_and_reads_well_at_every_size_in_both_themes(tmp_pat
                 await page.context.close()
         assert o.problems == []
         origin = o.url.split("/#")[0]
-        assert {u for u in o.requests if not u.startswith((origin, "blob:", "data:"))} == set()
+        assert {u for u in o.browser.requests if not u.startswith((origin, "blob:", "data:"))} == set()
 
 
 #: Text that is drawn with less than 4.5:1 (3:1 from 24 px), by the WCAG 2.2 formula.

@@ -13,14 +13,13 @@ import itertools
 import math
 import os
 import re
-import shutil
-import wave
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from omni_tools.whiteboard.steps import solve
+from pages import CHROMIUM, DEVICES, browser, hears, served, spoken, write_microphone
 
 from omni.capabilities import ChatModel, Embedder, Synthesizer, TextReader, Transcriber, VoiceActivity
 from omni.config import default_models_dir, load_config
@@ -40,9 +39,8 @@ from omni.events import (
     VideoFrame,
 )
 from omni.runtime import Runtime
-from omni.testing import PATIENCE_S, until
+from omni.testing import until
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 NEEDED = ("silero-vad", "whisper-base", "qwen2.5-coder-1.5b", "minilm-l6", "piper-joe")
 pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(240)]
 EQUATION = "2x + 6 = 14"
@@ -62,11 +60,6 @@ def basket_total(items, tax=0.19):
 '''
 #: A drawing may appear this much later than the first sound of its sentence.
 SYNCHRONY_S = 0.5
-MIC_RATE = 48_000
-FLAGS = [
-    "--no-sandbox", "--disable-quic", "--disable-background-networking", "--use-fake-ui-for-media-stream",
-    "--use-fake-device-for-media-stream", "--autoplay-policy=no-user-gesture-required",
-]  # fmt: skip
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
 
 
@@ -303,25 +296,6 @@ async def test_a_function_of_an_open_codebase_is_found_and_explained(runtime, tm
 # --- in a browser -------------------------------------------------------------------------------------------------
 
 
-async def spoken(voice: Synthesizer, text: str) -> np.ndarray:
-    """The text in Omni's own voice, at the fake microphone's rate."""
-    import soxr
-
-    pieces = [(chunk.audio, chunk.rate) async for chunk in voice.synthesize(text)]
-    return soxr.resample(np.concatenate([audio for audio, _ in pieces]), pieces[0][1], MIC_RATE)
-
-
-def write_microphone(path: Path, *parts: np.ndarray | float) -> None:
-    """A WAV of voices and silences (in seconds)."""
-    sound = np.concatenate([np.zeros(int(p * MIC_RATE)) if isinstance(p, float) else p for p in parts])
-    sound = sound + np.random.default_rng(0).normal(0, 3e-4, len(sound))  # no room is quite silent
-    with wave.open(str(path), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(MIC_RATE)
-        file.writeframes((np.clip(sound, -1, 1) * 30_000).astype("<i2").tobytes())
-
-
 #: What the board shows, in words, in the order in which it was drawn; and where the highlight is.
 SHOWN = "[...document.querySelectorAll('.board-words li')].map(e => e.textContent)"
 POINTED = "document.querySelector('.board .pointed math')?.textContent ?? ''"
@@ -330,63 +304,42 @@ POINTED = "document.querySelector('.board .pointed math')?.textContent ?? ''"
 @pytest.mark.browser
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
 async def test_the_teacher_in_the_browser(runtime, tmp_path):
-    from playwright.async_api import async_playwright
-
-    from omni.server.serve import serve
-
     voice = runtime.host.get(Synthesizer)
-    microphone, camera = tmp_path / "microphone.wav", tmp_path / "camera.mjpeg"
-    write_microphone(microphone, 1.0, await spoken(voice, QUESTION), 42.0, await spoken(voice, WHY), 30.0)
+    question, why = await spoken(voice, QUESTION), await spoken(voice, WHY)
+    microphone = write_microphone(tmp_path / "microphone.wav", 1.0, question, 42.0, why, 30.0)
+    camera = tmp_path / "camera.mjpeg"
     paper = sheet(EQUATION)
     camera.write_bytes(b"".join(jpeg(paper, noise=n) for n in range(6)))
-    ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-    stop = asyncio.Event()
-    server = asyncio.create_task(serve(runtime, port=0, ready=ready.set_result, stop=stop))
-    try:
-        url = await asyncio.wait_for(ready, PATIENCE_S)
-        async with async_playwright() as playwright:
-            flags = [*FLAGS, f"--use-file-for-fake-audio-capture={microphone}%noloop",
-                     f"--use-file-for-fake-video-capture={camera}"]  # fmt: skip
-            browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
-            context = await browser.new_context(
-                permissions=["microphone", "camera"], viewport={"width": 1440, "height": 900}
-            )
-            page = await context.new_page()
-            problems: list[str] = []
-            page.on("pageerror", lambda e: problems.append(str(e)))
-            await page.goto(url)
-            await page.wait_for_selector("button.start")
-            conversation = await until(lambda: next(iter(runtime.conversations.values()), None), "a session")
-            session = conversation.session
-            witness = Witness(session)
-            await page.click("[aria-label='Camera']")
-            await until(lambda: session.media.get("camera"), "the camera's picture")
-            await page.click("button.start")
-            await until(lambda: witness.of(PartialTranscript), "the first words")
-            await keep(page, "teacher-sheet")
-            first = (await until(lambda: witness.of(TurnCommitted), "the question's end"))[0].turn
-            await until(lambda: witness.drawn(first)[2:], "the third line on the board")
-            await page.wait_for_selector("omni-whiteboard .pointed math >> text=4")
-            await keep(page, "teacher-lesson")
-            await until(lambda: witness.of(Spoken, turn=first, final=True), "the end of the lesson")
-            check_lesson(witness, first)
-            shown = await page.evaluate(SHOWN)
-            formulas = [line for line in shown if " equals " in line]
-            assert formulas == [op["text"] for d in witness.drawn(first) for op in d.operations if op["op"] == "math"]
-            second = (
-                await until(lambda: witness.of(TurnCommitted)[1:], "the second question's end", why=witness.heard)
-            )[0].turn
-            await until(lambda: witness.of(Spoken, turn=second, final=True), "the end of the explanation")
-            check_why(witness, second)
-            assert plain(await page.evaluate(POINTED)) == "x 4"
-            await keep(page, "teacher-why")
-            await page.set_viewport_size({"width": 390, "height": 844})
-            await keep(page, "teacher-phone")
-            assert problems == []
-            await browser.close()
-    finally:
-        stop.set()
-        await server
+    sees = f"--use-file-for-fake-video-capture={camera}"
+    async with served(runtime) as url, browser(*DEVICES, hears(microphone), sees) as chromium:
+        page = await chromium.open(url, permissions=["microphone", "camera"], viewport={"width": 1440, "height": 900})
+        conversation = await until(lambda: next(iter(runtime.conversations.values()), None), "a session")
+        session = conversation.session
+        witness = Witness(session)
+        await page.click("[aria-label='Camera']")
+        await until(lambda: session.media.get("camera"), "the camera's picture")
+        await page.click("button.start")
+        await until(lambda: witness.of(PartialTranscript), "the first words")
+        await keep(page, "teacher-sheet")
+        first = (await until(lambda: witness.of(TurnCommitted), "the question's end"))[0].turn
+        await until(lambda: witness.drawn(first)[2:], "the third line on the board")
+        await page.wait_for_selector("omni-whiteboard .pointed math >> text=4")
+        await keep(page, "teacher-lesson")
+        await until(lambda: witness.of(Spoken, turn=first, final=True), "the end of the lesson")
+        check_lesson(witness, first)
+        shown = await page.evaluate(SHOWN)
+        formulas = [line for line in shown if " equals " in line]
+        assert formulas == [op["text"] for d in witness.drawn(first) for op in d.operations if op["op"] == "math"]
+        second = (await until(lambda: witness.of(TurnCommitted)[1:], "the second question's end", why=witness.heard))[
+            0
+        ].turn
+        await until(lambda: witness.of(Spoken, turn=second, final=True), "the end of the explanation")
+        check_why(witness, second)
+        assert plain(await page.evaluate(POINTED)) == "x 4"
+        await keep(page, "teacher-why")
+        await page.set_viewport_size({"width": 390, "height": 844})
+        await keep(page, "teacher-phone")
+        assert chromium.problems == []
 
 
 async def keep(page: Any, name: str) -> None:

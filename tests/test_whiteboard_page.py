@@ -8,7 +8,6 @@ import contextlib
 import dataclasses
 import io
 import os
-import shutil
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,21 +22,15 @@ from omni_tools.whiteboard.boards import Boards, WhiteboardStage
 from omni_tools.whiteboard.graphs import graph_of
 from omni_tools.whiteboard.lesson import Lesson
 from omni_tools.whiteboard.steps import solve
+from pages import IN_BROWSER, Browser, browser, eventually, served
 
 from omni.events import Drawing, Notice
 from omni.server.scripted import ScriptedHost, ScriptedRuntime
-from omni.server.serve import serve
-from omni.testing import PATIENCE_S, until
+from omni.testing import until
 
 # ruff: noqa: ASYNC240  (the files are small)
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine"),
-    pytest.mark.timeout(120),
-]
-FLAGS = ["--no-sandbox", "--disable-quic", "--disable-background-networking"]
+pytestmark = [*IN_BROWSER, pytest.mark.timeout(120)]
 KINDS = """Object.fromEntries(['graph', 'polygon', 'circle', 'stroke', 'line']
     .map(kind => [kind, document.querySelectorAll('.drawn.' + kind).length]))"""
 LOWEST_IN_SIGHT = """Math.max(...[...document.querySelectorAll('.drawn')].map(e => e.getBoundingClientRect().bottom))
@@ -56,13 +49,16 @@ class Opened:
     page: Any
     session: Any
     boards: Boards
-    problems: list[str]
+    browser: Browser
     notices: list[Notice]
-    new_page: Any
+
+    @property
+    def problems(self) -> list[str]:
+        return self.browser.problems
 
     async def until(self, expression: str) -> Any:
         """The value of a JavaScript expression, once it is true."""
-        return await until(lambda: self.page.evaluate(expression), expression)
+        return await eventually(self.page, expression)
 
     @property
     def board(self) -> Any:
@@ -72,48 +68,27 @@ class Opened:
 @contextlib.asynccontextmanager
 async def whiteboard(tmp_path: Path, **context: Any) -> AsyncIterator[Opened]:
     """The page with the whiteboard open."""
-    from playwright.async_api import async_playwright
-
-    os.environ["OMNI_HOME"] = str(tmp_path / "home")
     boards = Boards()
     (offered,) = tools_plugin.omni_panels(context=None)
     panel = dataclasses.replace(offered, handlers={"snapshot": boards.snapshot})
-    runtime = ScriptedRuntime(host=ScriptedHost(panels=(("tools", panel),)))
-    url: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-    stop = asyncio.Event()
-    server = asyncio.create_task(serve(runtime, port=0, ready=url.set_result, stop=stop))
-    problems: list[str] = []
-    stage: asyncio.Task[None] | None = None
-    try:
-        address = await asyncio.wait_for(url, PATIENCE_S)
-        async with async_playwright() as playwright:
-            browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-
-            async def new_page(**options: Any) -> Any:
-                made = await browser.new_context(**{"reduced_motion": "reduce", **options})
-                page = await made.new_page()
-                page.on("console", lambda m: problems.append(m.text) if m.type in ("error", "warning") else None)
-                page.on("pageerror", lambda e: problems.append(str(e)))
-                await page.goto(address)
-                return page
-
-            page = await new_page(**context)
-            opened = Opened(page, None, boards, problems, [], new_page)
-            await opened.until("window.omniPage?.line.open")
-            opened.session = next(iter(runtime.conversations.values())).session
-            opened.session.bus.tap(lambda e: opened.notices.append(e) if isinstance(e, Notice) and e.text else None)
-            stage = asyncio.create_task(WhiteboardStage(boards).run(opened.session))
-            await page.evaluate("window.omniPage.panels.open('whiteboard')")
-            await opened.until(f"{BOARD} !== null")
-            yield opened
-            await browser.close()
-    finally:
-        if stage:
-            stage.cancel()
-        stop.set()
-        await server
-        await runtime.stop()
-        os.environ.pop("OMNI_HOME")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMNI_HOME", str(tmp_path / "home"))
+        runtime = ScriptedRuntime(host=ScriptedHost(panels=(("tools", panel),)))
+        stage: asyncio.Task[None] | None = None
+        try:
+            async with served(runtime) as address, browser() as chromium:
+                page = await chromium.open(address, **context)
+                session = next(iter(runtime.conversations.values())).session
+                opened = Opened(page, session, boards, chromium, [])
+                session.bus.tap(lambda e: opened.notices.append(e) if isinstance(e, Notice) and e.text else None)
+                stage = asyncio.create_task(WhiteboardStage(boards).run(session))
+                await page.evaluate("window.omniPage.panels.open('whiteboard')")
+                await opened.until(f"{BOARD} !== null")
+                yield opened
+        finally:
+            if stage:
+                stage.cancel()
+            await runtime.stop()
 
 
 def publish(opened: Opened, *operations: dict[str, Any]) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-import shutil
 from pathlib import Path
 
 import omni_image_search
@@ -14,27 +12,15 @@ from omni_image_search.library import Library
 from omni_image_search.panel import PhotoWall
 from omni_image_search.plugin import ICON
 from omni_image_search.scan import Indexer
+from pages import IN_BROWSER, browser, eventually, served
 from photo_fakes import album, host, paint
 
 from omni.host.hookspecs import Panel
 from omni.server.scripted import ScriptedHost, ScriptedRuntime
-from omni.server.serve import serve
-from omni.testing import PATIENCE_S, until
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine"),
-    pytest.mark.timeout(120),
-]
-FLAGS = ["--no-sandbox", "--disable-quic", "--disable-background-networking"]
+pytestmark = [*IN_BROWSER, pytest.mark.timeout(120)]
 COUNT = "document.querySelectorAll('omni-photos .photo').length"
 SHOTS = os.environ.get("OMNI_SHOTS")  #: a folder for screenshots, to look at
-
-
-async def eventually(page, expression: str):
-    """The value of a JavaScript expression, once it is true."""
-    return await until(lambda: page.evaluate(expression), expression)
 
 
 async def shot(page, name: str) -> None:
@@ -43,8 +29,6 @@ async def shot(page, name: str) -> None:
 
 
 async def test_the_wall_is_searched_looked_at_and_walked_with_keys(tmp_path: Path, monkeypatch):
-    from playwright.async_api import async_playwright
-
     monkeypatch.setenv("OMNI_HOME", str(tmp_path / "home"))
     library = Library(tmp_path / "index", host())
     await Indexer(library.store, Eyes(library.host)).run(album(tmp_path / "photos", 48))
@@ -52,18 +36,9 @@ async def test_the_wall_is_searched_looked_at_and_walked_with_keys(tmp_path: Pat
     static = Path(omni_image_search.__file__).parent / "static"
     panel = Panel("photos", "Photos", static, icon=ICON, handlers=wall.handlers(), media=wall.media)
     runtime = ScriptedRuntime(host=ScriptedHost(panels=(("image_search", panel),)))
-    url: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-    stop = asyncio.Event()
-    server = asyncio.create_task(serve(runtime, port=0, ready=url.set_result, stop=stop))
-    problems: list[str] = []
     try:
-        address = await asyncio.wait_for(url, PATIENCE_S)
-        async with async_playwright() as playwright:
-            browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-            page = await browser.new_page(viewport={"width": 1440, "height": 900})
-            page.on("pageerror", lambda error: problems.append(str(error)))
-            page.on("console", lambda one: problems.append(one.text) if one.type == "error" else None)
-            await page.goto(address)
+        async with served(runtime) as address, browser() as chromium:
+            page = await chromium.open(address, viewport={"width": 1440, "height": 900})
             await page.locator("button, a").filter(has_text="Photos").first.click()
             await eventually(page, f"{COUNT} === 48")
             await eventually(
@@ -113,10 +88,7 @@ async def test_the_wall_is_searched_looked_at_and_walked_with_keys(tmp_path: Pat
             await page.get_by_role("button", name="Show more").click()
             await eventually(page, f"{COUNT} === 68")
             assert await page.get_by_role("button", name="Show more").is_hidden()
-            await browser.close()
-        assert problems == []
+            assert chromium.problems == []
     finally:
-        stop.set()
-        await asyncio.wait_for(server, PATIENCE_S)
         await runtime.stop()
         library.close()

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 import os
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,20 +11,13 @@ import pytest
 from omni_video_search.indexer import Indexer
 from omni_video_search.library import Library
 from omni_video_search.plugin import plugin
+from pages import IN_BROWSER, browser, eventually, served
 from video_kit import WIDTH, ScriptedHost, make_video, plain, scene, speechlike, steady
 
 from omni.server.scripted import ScriptedHost as PageHost
 from omni.server.scripted import ScriptedRuntime
-from omni.server.serve import serve
-from omni.testing import PATIENCE_S, until
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine"),
-    pytest.mark.timeout(150),
-]
-FLAGS = ["--no-sandbox", "--disable-quic", "--disable-background-networking"]
+pytestmark = [*IN_BROWSER, pytest.mark.timeout(150)]
 PANEL = "document.querySelector('omni-video-search')"
 
 
@@ -42,8 +33,6 @@ async def panel_of(folder: Path) -> tuple[Library, object]:
 
 
 async def test_a_typed_question_jumps_to_its_second(tmp_path, monkeypatch):
-    from playwright.async_api import async_playwright
-
     monkeypatch.setenv("OMNI_HOME", str(tmp_path / "home"))
     library, panel = await panel_of(tmp_path)
     sound = np.concatenate([np.zeros(32_000, np.float32), speechlike(10)])
@@ -59,45 +48,32 @@ async def test_a_typed_question_jumps_to_its_second(tmp_path, monkeypatch):
     assert WIDTH == 160
     await Indexer(library.store, ScriptedHost()).index([video])
     runtime = ScriptedRuntime(host=PageHost(panels=(("video_search", panel),)))
-    url: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-    stop, problems = asyncio.Event(), []
-    server = asyncio.create_task(serve(runtime, port=0, ready=url.set_result, stop=stop))
     try:
-        address = await asyncio.wait_for(url, PATIENCE_S)
-        async with async_playwright() as playwright:
-            browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        async with served(runtime) as address, browser() as chromium:
             for width in (1440, 390):
-                context = await browser.new_context(reduced_motion="reduce", viewport={"width": width, "height": 900})
-                page = await context.new_page()
-                page.on("console", lambda m: problems.append(m.text) if m.type in ("error", "warning") else None)
-                page.on("pageerror", lambda e: problems.append(str(e)))
-                await page.goto(address)
-                await eventually(page, "window.omniPage?.line.open")
+                page = await chromium.open(address, viewport={"width": width, "height": 900})
                 await page.evaluate("window.omniPage.panels.open('video-search')")
-                await eventually(page, f"{PANEL}?.querySelector('.lane.speech i')")
+                await shown(page, f"{PANEL}?.querySelector('.lane.speech i')")
                 assert "harvest.webm" in await page.inner_text("omni-video-search")
                 await page.fill("omni-video-search input", "a blue picture is shown")
-                await eventually(page, f"{PANEL}.querySelector('.lane.hits i')")
-                await eventually(page, f"{PANEL}.querySelector('video').readyState >= 1")
+                await shown(page, f"{PANEL}.querySelector('.lane.hits i')")
+                await shown(page, f"{PANEL}.querySelector('video').readyState >= 1")
                 await page.click("omni-video-search ol li button")
-                await eventually(page, f"Math.abs({PANEL}.querySelector('video').currentTime - 8) < 2")
+                await shown(page, f"Math.abs({PANEL}.querySelector('video').currentTime - 8) < 2")
                 wide = await page.evaluate("document.documentElement.scrollWidth")
                 assert wide <= width
                 if folder := os.environ.get("OMNI_SCREENSHOTS"):
                     await page.screenshot(path=f"{folder}/video-{width}.png", full_page=True)
                 await page.fill("omni-video-search input", "she explains quantum chromodynamics")
-                await eventually(page, f"{PANEL}.textContent.includes('Nothing in the videos fits that')")
-                await context.close()
-            await browser.close()
+                await shown(page, f"{PANEL}.textContent.includes('Nothing in the videos fits that')")
+                await page.context.close()
+            assert chromium.problems == []
     finally:
-        stop.set()
-        await server
         await runtime.stop()
         library.store.close()
-    assert problems == []
 
 
-async def eventually(page, expression: str):
-    """The value of a JavaScript expression once it is true; fails with what the page shows when it never is."""
-    shown = f"({PANEL}?.innerText ?? document.body.innerText).slice(0, 500)"
-    return await until(lambda: page.evaluate(expression), expression, why=lambda: page.evaluate(shown))
+async def shown(page, expression: str) -> None:
+    """Wait until a JavaScript expression is true; fails with what the page shows when it never is."""
+    text = f"({PANEL}?.innerText ?? document.body.innerText).slice(0, 500)"
+    await eventually(page, expression, why=lambda: page.evaluate(text))
