@@ -21,8 +21,8 @@ from omni.loudspeaker import Loudspeaker
 
 __all__ = ["PATIENCE_S", "BagOfWords", "FakeHost", "Loudspeaker", "ScriptedChat", "ScriptedVoice", "until"]
 
-#: Seconds a test waits for what has to happen. Far more than anything takes: on a slow machine a test takes longer and
-#: does not fail, and one that would hang still ends.
+#: Seconds a test waits for what has to happen, where how soon is not the point: on a slow machine a test takes longer
+#: and does not fail, and one that would hang still ends.
 PATIENCE_S = 60.0
 
 

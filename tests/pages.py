@@ -19,8 +19,9 @@ from omni.server.serve import serve
 from omni.testing import PATIENCE_S, until
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+NEEDS_CHROMIUM = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
 #: The marks of a test that needs a browser.
-IN_BROWSER = (pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine"))
+IN_BROWSER = (pytest.mark.browser, NEEDS_CHROMIUM)
 FLAGS = ("--no-sandbox", "--disable-quic", "--disable-background-networking")
 #: Microphone, camera and loudspeaker are there and nobody has to be asked.
 DEVICES = (

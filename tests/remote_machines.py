@@ -138,7 +138,7 @@ async def mosquitto(folder: Path, lines: str = "allow_anonymous true\n", port: i
         MOSQUITTO, "-c", str(conf), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(10):
             while True:
                 try:
                     _, writer = await asyncio.open_connection("127.0.0.1", port)

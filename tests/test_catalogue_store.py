@@ -197,13 +197,17 @@ async def test_a_silent_hub_costs_at_most_a_second_and_only_once(tmp_path, packa
     with socket.socket() as silent:  # accepts (the backlog does), never answers
         silent.bind(("127.0.0.1", 0))
         silent.listen(8)
-        s = store(tmp_path, entry(HUB, WHEEL), url=f"http://127.0.0.1:{silent.getsockname()[1]}")
-        began = time.monotonic()
-        assert not s.hub.answers()
-        assert time.monotonic() - began < 3, "a second, and whatever else this machine does"
+        times = []
+        for _ in range(3):
+            s = store(tmp_path, entry(HUB, WHEEL), url=f"http://127.0.0.1:{silent.getsockname()[1]}")
+            began = time.monotonic()
+            assert not s.hub.answers()
+            times.append(time.monotonic() - began)
+        assert min(times) < 1.3, f"the quickest of three took {min(times):.2f} s"
         assert not s.hub.answers()
         silent.setblocking(False)
-        silent.accept()[0].close()
+        for _ in times:
+            silent.accept()[0].close()
         with pytest.raises(BlockingIOError):  # it is remembered that the hub is down: nobody asked it again
             silent.accept()
         assert whole(await s.path("toy")), "the packages stand in"

@@ -29,9 +29,9 @@ def test_virtual_time_jumps_and_keeps_order() -> None:
         await asyncio.gather(at(3600), at(0.5), at(60))
         return clock.now()
 
-    started = time.perf_counter()
+    started, worked = time.perf_counter(), time.process_time()
     assert run_virtual(story()) == pytest.approx(3600, abs=1e-6)
-    assert time.perf_counter() - started < 60
+    assert time.perf_counter() - started < 60 and time.process_time() - worked < 2
     assert order == [0.5, 60, 3600]
 
 

@@ -18,7 +18,7 @@ from omni.host.deadlines import abandoned, stop_task
 from omni.host.host import Host, Limits
 from omni.host.supervisor import RestartPolicy
 from omni.session import Session
-from omni.testing import PATIENCE_S, until
+from omni.testing import until
 
 #: Answers each TextDelta with a Custom event: the healthy neighbour, standing for the conversation.
 ECHO = """
@@ -87,14 +87,14 @@ async def session_of(host):
         yield session
     finally:
         session.publish(SessionClosed)
-        await asyncio.wait_for(stages, PATIENCE_S)
+        await asyncio.wait_for(stages, 5)
 
 
-async def echoes(session, text="hello"):
+async def echoes(session, text="hello", seconds=2.0):
     """Whether the healthy plugin still answers."""
     mailbox = session.bus.subscribe(Custom, capacity=64, overflow=Overflow.LATEST)
-    await asyncio.wait_for(session.send(TextDelta, text=text), PATIENCE_S)
-    async with asyncio.timeout(PATIENCE_S):
+    await asyncio.wait_for(session.send(TextDelta, text=text), seconds)
+    async with asyncio.timeout(seconds):
         async for event in mailbox:
             if event.topic == "echo.said" and event.payload["text"] == text:
                 return True
@@ -183,7 +183,7 @@ async def test_a_stage_that_raises_is_restarted_and_then_quarantined(tmp_path):
         changes = session.bus.subscribe(PluginChanged, Notice, capacity=64)
         stages = asyncio.create_task(host.run_stages(session))
         seen = []
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(5):
             async for event in changes:
                 seen.append(event)
                 if isinstance(event, Notice) and "was stopped" in event.text:
@@ -194,7 +194,7 @@ async def test_a_stage_that_raises_is_restarted_and_then_quarantined(tmp_path):
         assert next(r for r in host.plugins() if r.id == "cont_stage").restarts == 2
         assert await echoes(session)
         session.publish(SessionClosed)
-        await asyncio.wait_for(stages, PATIENCE_S)
+        await asyncio.wait_for(stages, 5)
 
 
 async def test_a_stage_that_stops_reading_does_not_hold_up_the_session(tmp_path):
@@ -203,7 +203,7 @@ async def test_a_stage_that_stops_reading_does_not_hold_up_the_session(tmp_path)
     good = write_plugin(tmp_path, "cont_echo_f", ECHO, STAGE % "echo")
     async with running(tmp_path, bad, good, restarts=QUICK) as host, session_of(host) as session:
         for number in range(20):  # the third would wait for ever
-            assert await echoes(session, f"text {number}")
+            assert await echoes(session, f"text {number}", 5.0)
         assert state(host, "cont_stuck")[0] in ("degraded", "quarantined")
         assert "has not read its mailbox" in state(host, "cont_stuck")[1]
 
@@ -224,12 +224,12 @@ async def test_a_stage_that_ignores_cancellation_is_abandoned(tmp_path, monkeypa
         await asyncio.sleep(0.05)
         before = set(abandoned)
         session.publish(SessionClosed)
-        await asyncio.wait_for(stages, PATIENCE_S)
+        await asyncio.wait_for(stages, 5)
         (left,) = abandoned - before
         assert not left.done()
         session.settings["over"] = True
         left.cancel()
-        await asyncio.wait_for(left, PATIENCE_S)
+        await asyncio.wait_for(left, 5)
         assert left not in abandoned
 
 
@@ -244,7 +244,7 @@ async def test_a_failed_stage_leaves_no_mailbox_behind(tmp_path):
     leak = "session.bus.subscribe(TextDelta, capacity=1); raise ValueError('gone')"
     bad = write_plugin(tmp_path, "cont_mailbox", stage_plugin("bad", leak), STAGE % "bad")
     async with running(tmp_path, bad, restarts=QUICK) as host, session_of(host) as session:
-        await until(lambda: state(host, "cont_mailbox")[0] == "quarantined")
+        await until(lambda: state(host, "cont_mailbox")[0] == "quarantined", seconds=5)
         assert [m.owner for m in session.bus.mailboxes() if m.owner] == []
 
 
@@ -254,8 +254,8 @@ async def test_a_stage_that_blocks_the_loop_is_ended_and_quarantined(tmp_path):
     good = write_plugin(tmp_path, "cont_echo_h", ECHO, STAGE % "echo")
     limits = Limits(stall_s=0.1, interrupt_s=0.2)
     async with running(tmp_path, bad, good, limits=limits, restarts=QUICK) as host, session_of(host) as session:
-        assert await echoes(session)
-        await until(lambda: state(host, "cont_block")[0] == "quarantined")
+        assert await echoes(session, seconds=10)
+        await until(lambda: state(host, "cont_block")[0] == "quarantined", seconds=10)
         assert "block" in state(host, "cont_block")[1]
 
 
@@ -266,7 +266,7 @@ async def test_a_stage_in_an_endless_loop_is_ended(tmp_path):
     good = write_plugin(tmp_path, "cont_echo_i", ECHO, STAGE % "echo")
     limits = Limits(stall_s=0.1, interrupt_s=0.2)
     async with running(tmp_path, bad, good, limits=limits, restarts=QUICK) as host, session_of(host) as session:
-        assert await echoes(session)
+        assert await echoes(session, seconds=10)
 
 
 async def test_a_plugin_is_reloaded_without_ending_the_session(tmp_path):
@@ -274,13 +274,13 @@ async def test_a_plugin_is_reloaded_without_ending_the_session(tmp_path):
     async with running(tmp_path, folder) as host, session_of(host) as session:
         said = session.bus.subscribe(Custom, capacity=64, overflow=Overflow.LATEST)
         await session.send(TextDelta, text="one")
-        assert (await asyncio.wait_for(said.get(), PATIENCE_S)).topic == "echo.old"
+        assert (await asyncio.wait_for(said.get(), 5)).topic == "echo.old"
         write_plugin(tmp_path, "cont_reload", ECHO.replace("echo.said", "echo.renewed"), STAGE % "echo")
         assert (await host.reload("cont_reload")).state == "ready"
         for _ in range(6):
             await asyncio.sleep(0)
         await session.send(TextDelta, text="two")
-        assert (await asyncio.wait_for(said.get(), PATIENCE_S)).topic == "echo.renewed"
+        assert (await asyncio.wait_for(said.get(), 5)).topic == "echo.renewed"
         write_plugin(tmp_path, "cont_reload", "def half(", STAGE % "echo")
         assert (await host.reload("cont_reload")).state == "quarantined"
         write_plugin(tmp_path, "cont_reload", ECHO + "# whole again\n", STAGE % "echo")
@@ -295,4 +295,4 @@ async def test_an_unloaded_plugin_is_gone(tmp_path):
     async with running(tmp_path, folder) as host, session_of(host) as session:
         await host.unload("cont_unload")
         assert host.stages() == []
-        await until(lambda: not any(box.owner for box in session.bus.mailboxes()))
+        await until(lambda: not any(box.owner for box in session.bus.mailboxes()), seconds=5)

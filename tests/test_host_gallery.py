@@ -20,7 +20,6 @@ from omni.host.discovery import plugin_folders
 from omni.host.host import Host, Limits
 from omni.host.isolated import ProcessPolicy
 from omni.session import Session
-from omni.testing import PATIENCE_S
 
 GALLERY = Path(__file__).parent / "gallery"
 
@@ -133,15 +132,15 @@ async def test_with_the_whole_gallery_installed_the_host_goes_on(tmp_path):
                 async with asyncio.timeout(10):
                     theirs = host.get(Embedder, plugin=name)
                     await asyncio.gather(theirs.embed_text(["x"]), theirs.embed_text(["yy"]))
-            assert (await asyncio.wait_for(mine.embed_text(["x"]), PATIENCE_S)).shape == (1, 2), name
+            assert (await asyncio.wait_for(mine.embed_text(["x"]), 5)).shape == (1, 2), name
         for name in ("gallery_write", "gallery_socket"):
             with pytest.raises(OmniError, match="may not"):
                 await host.get(Embedder, plugin=name).embed_text(["x"])
         assert not OUTSIDE.exists()  # noqa: ASYNC240
         session.publish(SessionClosed)
-        await asyncio.wait_for(stages, PATIENCE_S)
+        await asyncio.wait_for(stages, 5)
     finally:
-        await asyncio.wait_for(host.stop(), PATIENCE_S)
+        await asyncio.wait_for(host.stop(), 20)
 
 
 @pytest.mark.parametrize("name", [folder.name for folder in plugin_folders(GALLERY)])
@@ -160,7 +159,7 @@ async def test_each_of_the_gallery_is_contained_in_a_process_too(name, tmp_path)
     await host.start()
     try:
         with suppress(OmniError):
-            await asyncio.wait_for(host.get(Embedder).embed_text(["x"]), PATIENCE_S)
+            await asyncio.wait_for(host.get(Embedder).embed_text(["x"]), 10)
     finally:
-        await asyncio.wait_for(host.stop(), PATIENCE_S)
+        await asyncio.wait_for(host.stop(), 10)
     assert not psutil.Process().children(recursive=True)

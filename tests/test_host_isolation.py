@@ -21,7 +21,7 @@ from omni.host.contract.writing import write_plugin
 from omni.host.host import Host
 from omni.host.isolated import ProcessPolicy
 from omni.session import Session
-from omni.testing import PATIENCE_S, until
+from omni.testing import until
 from omni.tools import ToolContext
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs a socket pair that a child can inherit")
@@ -201,7 +201,7 @@ async def test_sound_and_pictures_go_through_shared_memory_and_are_freed(tmp_pat
         assert transcript.words[0].text == "a" and isinstance(transcript.words, tuple)
         frame = bytes([7]) + bytes(1920 * 1080 * 3 - 2) + bytes([9])
         assert (await vectors.embed_images([frame])).tolist() == [[len(frame), 7.0, 9.0]]
-        await until(lambda: arena.in_use() == 0)
+        await until(lambda: arena.in_use() == 0, seconds=20)
         await words.transcribe(audio, prompt="hold")  # the plugin keeps the array: its memory stays as it was
         await words.transcribe(audio * 2)
         assert arena.in_use() > 0
@@ -214,7 +214,7 @@ async def test_closing_a_stream_and_cancelling_a_call_reach_the_process(tmp_path
         await anext(stream)
         await stream.aclose()
         stopped = tmp_path / "data/plugins/apart/stopped"
-        await until(stopped.exists)
+        await until(stopped.exists, seconds=20)
         assert int(stopped.read_text() or 0) < 100  # it could not run far ahead of its reader
         call = asyncio.create_task(chat.prefill([], slot=""))
         await asyncio.sleep(0.05)
@@ -222,7 +222,7 @@ async def test_closing_a_stream_and_cancelling_a_call_reach_the_process(tmp_path
         call.cancel()
         with pytest.raises(asyncio.CancelledError):
             await call
-        assert time.perf_counter() - before < 5  # it would have taken a minute
+        assert time.perf_counter() - before < 0.5
         assert await chat.count_tokens("abc") == 3
 
 
@@ -274,17 +274,17 @@ async def test_a_plugin_that_ends_or_blocks_its_process_is_started_again(tmp_pat
             await attempt(host, how)
         if how == "exit":
             return  # contained in the call: the process goes on
-        again = await asyncio.wait_for(vectors.embed_text(["x"]), PATIENCE_S)
+        again = await asyncio.wait_for(vectors.embed_text(["x"]), 10)
         assert again[0, 2] != first
         assert record(host).restarts == 1
-        await until(lambda: record(host).state == "ready")
+        await until(lambda: record(host).state == "ready", seconds=20)
 
 
 async def test_a_plugin_that_takes_too_much_memory_is_ended(tmp_path):
     async with apart(tmp_path) as host:
         with pytest.raises(PluginError, match="MB are allowed"):
             await attempt(host, "eat")
-        assert (await asyncio.wait_for(host.get(Embedder).embed_text(["x"]), PATIENCE_S)).shape == (1, 3)
+        assert (await asyncio.wait_for(host.get(Embedder).embed_text(["x"]), 10)).shape == (1, 3)
 
 
 async def test_a_process_that_dies_again_and_again_is_given_up(tmp_path):
@@ -293,7 +293,7 @@ async def test_a_process_that_dies_again_and_again_is_given_up(tmp_path):
         for _ in range(3):
             with pytest.raises(OmniError):
                 await attempt(host, "kill")
-        await until(lambda: record(host).state == "quarantined")
+        await until(lambda: record(host).state == "quarantined", seconds=20)
         assert "its process ended 3 times" in record(host).reason and "SIGKILL" in record(host).reason
         with pytest.raises(CapabilityUnavailable, match="quarantined"):
             host.get(Embedder)
@@ -315,18 +315,18 @@ async def test_a_stage_apart_sees_what_it_declared_and_writes_what_it_announced(
         async def tell(text):
             """Tell it something, and wait until it has said so and what came before."""
             session.publish(TextDelta, text=text)
-            while (event := await asyncio.wait_for(said.get(), PATIENCE_S)).payload.get("text") != text:
+            while (event := await asyncio.wait_for(said.get(), 5)).payload.get("text") != text:
                 seen.append(event)
             assert event.payload["pid"] != os.getpid()
 
-        seen = list(await until(show))
+        seen = list(await until(show, seconds=20))
         await tell("hello")
         await tell("goodbye")
         pictures = [event.payload for event in seen if event.topic == "apart.frame"]
-        assert all(picture == {"source": "camera", "bytes": 60_000} for picture in pictures)  # the screen: not declared
+        assert pictures and all(picture == {"source": "camera", "bytes": 60_000} for picture in pictures)  # no screen
         assert [event.text for event in texts.drain()] == ["hello", "goodbye"]  # what it did not announce did not pass
         session.publish(SessionClosed)
-        await asyncio.wait_for(stages, PATIENCE_S)
+        await asyncio.wait_for(stages, 5)
 
 
 async def test_a_plugin_that_fails_to_load_in_its_process_is_quarantined(tmp_path):

@@ -195,11 +195,11 @@ async def test_a_hold_pauses_the_voice_and_it_goes_on_from_there(tmp_path):
         sound = await recorded(o.page)
         assert np.abs(sound[-8000:]).max() < 1e-5 < 0.09 < np.abs(sound).max()
         conversation.session.publish(events.AudioHold, turn=1, held=False)
-        await until(lambda: o.of(events.Played)[-1].samples > held + 11_025)
+        await until(lambda: o.of(events.Played)[-1].samples > held + 11_025, seconds=5)
         conversation.session.publish(events.AudioHold, turn=1, held=True)
         await o.page.wait_for_timeout(300)
         held = o.of(events.Played)[-1].samples
-        await until(lambda: o.of(events.Played)[-1].samples > held + 4_000)  # goes on by itself after two seconds
+        await until(lambda: o.of(events.Played)[-1].samples > held + 4_000, seconds=5)  # goes on by itself after two seconds
 
 
 async def test_a_broken_line_is_mended_without_losing_a_word_or_a_sample(tmp_path):

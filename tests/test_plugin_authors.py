@@ -20,7 +20,6 @@ from omni.host.devloop import follow, snapshot, the_one_in
 from omni.host.host import Host
 from omni.host.scaffold import create
 from omni.session import Session
-from omni.testing import PATIENCE_S
 
 STAGE = """
 from omni.events import Notice, TurnCommitted
@@ -56,7 +55,7 @@ class Heard:
             self.more.set()
 
     async def wait_for(self, text):
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(20):
             while text not in self.texts:
                 self.more.clear()
                 await self.more.wait()
@@ -66,21 +65,24 @@ async def test_a_save_reloads_the_plugin_and_the_conversation_goes_on(tmp_path, 
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     folder = write_plugin(tmp_path / "src", "dev_echo", STAGE.replace("WORD", "first"), MANIFEST)
     host = Host(None, None, tmp_path / "data", only=["dev_echo"], sources=[tmp_path / "src"])
-    await host.start()
-    session = Session(host=host)
-    heard, said, news = Heard(session), [], asyncio.Event()
+    said, news = [], asyncio.Event()
 
     def say(text):
         said.append(text)
         news.set()
 
+    # as `omni plugin dev` does it: the first look at the files comes before they are loaded
+    watcher = asyncio.create_task(follow(host, the_one_in(folder), say, look_s=0.02))
+    await host.start()
+    session = Session(host=host)
+    heard = Heard(session)
+
     async def saved(body):
         news.clear()
         await asyncio.to_thread((folder / "plugin.py").write_text, body)
-        await asyncio.wait_for(news.wait(), PATIENCE_S)
+        await asyncio.wait_for(news.wait(), 20)
 
     stages = asyncio.create_task(host.run_stages(session))
-    watcher = asyncio.create_task(follow(host, the_one_in(folder), say, look_s=0.02))
     try:
         await heard.wait_for("first listens")
         session.turns.begin()

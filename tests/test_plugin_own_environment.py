@@ -22,7 +22,6 @@ from omni.host.overview import overview
 from omni.host.registry import Registry
 from omni.host.scaffold import create
 from omni.session import Session
-from omni.testing import PATIENCE_S
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs/plugins/own_environment.md"
@@ -95,6 +94,6 @@ async def test_mediapipe_counts_faces_beside_another_numpy(project, tmp_path):
                     await asyncio.wait((said,), timeout=0.1)
             assert said.result().payload == {"count": faces}
         session.publish(SessionClosed)
-        await asyncio.wait_for(running, PATIENCE_S)
+        await asyncio.wait_for(running, 10)
     finally:
         await host.stop()

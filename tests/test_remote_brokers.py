@@ -13,7 +13,7 @@ from remote_machines import BROKERS, embedded, free_port, main_host, mosquitto, 
 
 from omni.capabilities import Reranker
 from omni.errors import PluginError
-from omni.testing import PATIENCE_S, until
+from omni.testing import until
 from omni.wire.broker import BrokerOrder, EmbeddedBroker
 from omni.wire.mqtt import Address, BrokerError, connect
 
@@ -39,7 +39,7 @@ async def test_the_broker_may_go_and_come_back(source, tmp_path):
             await host.get(Reranker).rerank("q", ["x"])
         broker = await EmbeddedBroker.start(BrokerOrder(port=port))
         try:
-            await until(lambda: record(host).state == "ready")
+            await until(lambda: record(host).state == "ready", seconds=40)
             assert (await host.get(Reranker).rerank("q", ["four"]))[0] == 4.0
         finally:
             await broker.stop()
@@ -158,7 +158,7 @@ async def test_a_real_broker_may_go_and_come_back(source, tmp_path):
         await until(lambda: record(there, "mqtt").state == "degraded")
         assert "no worker of it" in record(there).reason
         async with mosquitto(tmp_path / "broker", lines, port):
-            await until(lambda: record(there).state == "ready")
+            await until(lambda: record(there).state == "ready", seconds=40)
             assert (await there.get(Reranker).rerank("q", ["four"]))[0] == 4.0
     finally:
         await host.__aexit__(None, None, None)
@@ -172,7 +172,7 @@ async def test_the_embedded_broker_says_at_once_that_it_does_not_speak_version_5
         will = b"\0" + b"\0\x04gone" + b"\0\0"  # no properties, topic, empty message
         body = b"\0\x04MQTT\x05\xc6\0\x0a" + b"\0" + b"\0\x02me" + will + b"\0\x04name" + b"\0\x06secret"
         writer.write(b"\x10" + bytes([len(body)]) + body)
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(15):
             assert await reader.readexactly(4) == b"\x20\x02\x00\x01"  # CONNACK: unacceptable protocol version
         writer.close()
         connection = await connect(Address("127.0.0.1", port), "me", will=("gone", True), seconds=60.0)
@@ -216,7 +216,7 @@ async def test_tls_is_checked(kind, tmp_path):
         connection = await connect(Address.parse(f"mqtts://localhost:{port}", str(ca)), "trusting")
         await connection.subscribe("omni/1/to/me/+")
         connection.send("omni/1/to/me/self", b"x" * 700_000, "note")
-        frame = await asyncio.wait_for(anext(connection.frames()), PATIENCE_S)
+        frame = await asyncio.wait_for(anext(connection.frames()), 10)
         assert frame.body == b"x" * 700_000
         await connection.close()
         with pytest.raises(BrokerError, match="can't be trusted"):

@@ -11,6 +11,7 @@ import tomllib
 from io import BytesIO
 
 import pytest
+from pages import served
 from PIL import Image
 from starlette.testclient import TestClient
 
@@ -20,7 +21,6 @@ from omni.errors import Busy
 from omni.server.app import build_app
 from omni.server.scripted import ScriptedHost, ScriptedRuntime
 from omni.server.serve import INSTANCE_FILE, listen, serve, single_instance
-from omni.testing import PATIENCE_S
 
 TOKEN = "key"
 HOST = "127.0.0.1:8765"
@@ -373,11 +373,7 @@ def test_a_port_in_use_is_said_with_what_to_do(home):
 
 async def test_a_second_instance_is_told_where_the_first_is(home):
     runtime = ScriptedRuntime()
-    ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-    stop = asyncio.Event()
-    first = asyncio.create_task(serve(runtime, port=0, ready=ready.set_result, stop=stop))
-    try:
-        url = await asyncio.wait_for(ready, PATIENCE_S)
+    async with served(runtime) as url:
         port = int(url.split(":")[2].split("/")[0])
         second = ScriptedRuntime()
         with pytest.raises(Busy) as caught:  # the same port
@@ -388,10 +384,7 @@ async def test_a_second_instance_is_told_where_the_first_is(home):
         assert url in caught.value.remedy and "OMNI_HOME" in caught.value.remedy
         kept = second.config.data_dir / INSTANCE_FILE
         assert kept.stat().st_mode & 0o077 == 0  # the key in it is for this user alone
-    finally:
-        stop.set()
-        await first
-        await runtime.stop()
+    await runtime.stop()
     assert not kept.exists()
     with single_instance(second.config.data_dir, "x"):
         assert kept.exists()

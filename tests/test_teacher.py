@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pytest
 from omni_tools.whiteboard.steps import solve
-from pages import CHROMIUM, DEVICES, browser, hears, served, spoken, write_microphone
+from pages import DEVICES, NEEDS_CHROMIUM, browser, hears, served, spoken, write_microphone
 
 from omni.capabilities import ChatModel, Embedder, Synthesizer, TextReader, Transcriber, VoiceActivity
 from omni.config import default_models_dir, load_config
@@ -253,9 +253,8 @@ async def test_a_shown_equation_is_taught_aloud_and_a_question_finds_its_step(ru
         check_lesson(witness, first)
         heard = np.concatenate([np.frombuffer(p.pcm, "<i2") for p in pieces if p.turn == first]).astype(np.float32)
         await microphone.speak(why)
-        second = (await until(lambda: witness.of(TurnCommitted)[1:], "the second question's end", why=witness.heard))[
-            0
-        ].turn
+        asked = await until(lambda: witness.of(TurnCommitted)[1:], "the second question's end", why=witness.heard)
+        second = asked[0].turn
         await until(lambda: witness.of(Spoken, turn=second, final=True), "the end of the explanation")
         check_why(witness, second)
         await check_sound(runtime, heard / 32768, pieces[0].rate)
@@ -302,7 +301,7 @@ POINTED = "document.querySelector('.board .pointed math')?.textContent ?? ''"
 
 
 @pytest.mark.browser
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+@NEEDS_CHROMIUM
 async def test_the_teacher_in_the_browser(runtime, tmp_path):
     voice = runtime.host.get(Synthesizer)
     question, why = await spoken(voice, QUESTION), await spoken(voice, WHY)
@@ -330,9 +329,8 @@ async def test_the_teacher_in_the_browser(runtime, tmp_path):
         shown = await page.evaluate(SHOWN)
         formulas = [line for line in shown if " equals " in line]
         assert formulas == [op["text"] for d in witness.drawn(first) for op in d.operations if op["op"] == "math"]
-        second = (await until(lambda: witness.of(TurnCommitted)[1:], "the second question's end", why=witness.heard))[
-            0
-        ].turn
+        asked = await until(lambda: witness.of(TurnCommitted)[1:], "the second question's end", why=witness.heard)
+        second = asked[0].turn
         await until(lambda: witness.of(Spoken, turn=second, final=True), "the end of the explanation")
         check_why(witness, second)
         assert plain(await page.evaluate(POINTED)) == "x 4"

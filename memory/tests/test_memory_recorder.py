@@ -24,7 +24,7 @@ from omni.events import (
     VideoFrame,
 )
 from omni.session import Session
-from omni.testing import PATIENCE_S, FakeHost
+from omni.testing import FakeHost
 
 
 class FakeMemory:
@@ -62,7 +62,7 @@ def play(script, *, settings=None, **session_settings):
         await asyncio.sleep(1.0)
         session.publish(SessionClosed)
         session.bus.close()
-        await asyncio.wait_for(task, PATIENCE_S)
+        await asyncio.wait_for(task, 5.0)
         return session
 
     session = run_virtual(main())

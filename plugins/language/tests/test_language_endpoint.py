@@ -14,7 +14,6 @@ from omni_language.openai_wire import ToolCalls, openai_messages
 
 from omni.capabilities import ChatModel, ChatRequest, Message
 from omni.errors import BadInput, ModelError
-from omni.testing import PATIENCE_S
 
 HI = [Message("user", "Hi")]
 MODELS = b'{"data": [{"id": "first"}, {"id": "second"}]}'
@@ -118,7 +117,7 @@ async def test_a_silent_endpoint_is_given_up():
 
     async def handler(body):
         yield head() + text("Well")
-        await asyncio.wait_for(never.wait(), PATIENCE_S)
+        await asyncio.wait_for(never.wait(), 5)
 
     async with serving(handler, silence_s=0.1) as (chat, _):
         with pytest.raises(ModelError, match=r"said nothing for 0\.1 s"):
@@ -260,7 +259,7 @@ async def test_closing_the_answer_closes_the_connection():
     async with serving(handler) as (chat, _):
         async with aclosing(chat.chat(ChatRequest(HI))) as deltas:
             await anext(deltas)
-        assert await asyncio.wait_for(closed.wait(), PATIENCE_S), "the server still writes"
+        assert await asyncio.wait_for(closed.wait(), 5), "the server still writes"
 
 
 def test_messages_on_the_wire():

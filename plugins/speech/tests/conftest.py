@@ -12,7 +12,6 @@ from omni_speech.listener import Listener
 from omni.capabilities import Transcript
 from omni.events import AudioIn, Event, SessionClosed
 from omni.session import Session
-from omni.testing import PATIENCE_S
 
 RATE = 16_000
 
@@ -95,7 +94,7 @@ class Scene:
 
     async def __aexit__(self, *_):
         self.session.publish(SessionClosed)
-        await asyncio.wait_for(self._task, PATIENCE_S)
+        await asyncio.wait_for(self._task, 5)
 
     async def say(self, *words: str, each: float = 0.3) -> None:
         """Speak words, each `each` seconds long, without a pause."""

@@ -13,7 +13,7 @@ from omni_speech.voices import ChosenVoice
 from omni.capabilities import SpeechChunk
 from omni.events import AudioFlush, AudioHold, AudioIn, AudioOut, Played, SessionClosed
 from omni.session import Session
-from omni.testing import PATIENCE_S, until
+from omni.testing import until
 
 
 class Stream:
@@ -92,7 +92,7 @@ async def test_the_loudspeaker_plays_holds_goes_on_and_falls_silent():
     assert stream.pull(1000).max() == 0.0
     assert reports[-1].samples < 4000
     session.publish(SessionClosed)
-    await asyncio.wait_for(task, PATIENCE_S)
+    await asyncio.wait_for(task, 5)
 
 
 async def test_a_device_that_cannot_be_opened_is_a_sentence():
