@@ -47,7 +47,7 @@ async def follow(host: Host, found: Found, say: Callable[[str], None], look_s: f
     """
     assert found.folder is not None
     folder = found.folder
-    before = loaded = await asyncio.to_thread(snapshot, folder)
+    before = loaded = snapshot(folder)  # before anything is awaited, so that no save is taken for what was loaded
     while True:
         await asyncio.sleep(look_s)
         now = await asyncio.to_thread(snapshot, folder)
